@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * err.h: the one error convention. A function that can fail returns bool (or a pointer, NULL on failure),
+ * takes `struct ch_error *err` last and is CH_MUST_USE. The same codes cross the bus and are mapped once to
+ * HTTP.
+ */
+#ifndef CH_ERR_H
+#define CH_ERR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CH_MUST_USE                             __attribute__((warn_unused_result))
+#define CH_PRINTF(format_index, first_argument) __attribute__((format(printf, format_index, first_argument)))
+
+/* The numbers cross the bus (proto/envelope.proto, ErrorReply.code): add at the end, never renumber. */
+enum ch_code {
+	CH_OK = 0,
+	CH_INVALID = 1,         /* the request breaks a rule; the message says which */
+	CH_DENIED = 2,          /* who asks may not do this */
+	CH_UNAUTHENTICATED = 3, /* who asks is not known, or the signature is wrong */
+	CH_NOT_FOUND = 4,
+	CH_CONFLICT = 5,  /* collides with what exists (same name, same request id with other content, wrong
+			     state) */
+	CH_TOO_LARGE = 6, /* over a cap */
+	CH_EXHAUSTED = 7, /* a quota or a connection limit; retry_after_ms says when */
+	CH_EXPIRED = 8,   /* outside the clock window, or its deadline has passed */
+	CH_REPLAYED = 9,  /* this very message was seen before */
+	CH_UNAVAILABLE = 10, /* a peer, the database or an HSM did not answer in time; retry with the same
+				request id */
+	CH_INTERNAL = 11,    /* our own fault */
+	CH_UNSUPPORTED = 12, /* well formed, but this build or configuration does not do it */
+};
+
+struct ch_error {
+	enum ch_code code;
+	bool retryable;          /* the same request may succeed later, unchanged */
+	uint32_t retry_after_ms; /* 0: not said */
+	char message[480];       /* names the thing and the value at fault; never a secret */
+};
+
+/* Sets *err (which may be NULL) and returns false, so that `return ch_fail(err, …)` ends a function. */
+bool ch_fail(struct ch_error *err, enum ch_code code, const char *format, ...) CH_PRINTF(3, 4);
+
+/* Puts "<context>: " before the message and returns false. */
+bool ch_fail_in(struct ch_error *err, const char *context_format, ...) CH_PRINTF(2, 3);
+
+/* Like ch_fail, with the newest OpenSSL error's reason appended; empties OpenSSL's error queue. */
+bool ch_fail_openssl(struct ch_error *err, enum ch_code code, const char *format, ...) CH_PRINTF(3, 4);
+
+/* Like ch_fail for errno values: appends strerror(number). */
+bool ch_fail_errno(struct ch_error *err, enum ch_code code, int number, const char *format, ...)
+	CH_PRINTF(4, 5);
+
+/* "invalid", "denied", …: for logs, metrics labels and problem documents. Never NULL. */
+const char *ch_code_name(enum ch_code code);
+
+/* The HTTP status that a code maps to (RFC 9110), 500 for an unknown one. */
+int ch_code_http_status(enum ch_code code);
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* log.c: formats one JSON line and writes it at once, so that lines of threads never mix. */
+#include "log/log.h"
+
+#include "clock/clock.h"
+#include "mem/mem.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The process's name on its log lines and its level: set at start, the one state that a log call cannot be
+ * handed. */
+static char log_service[64] = "chancery";
+static char log_instance[64] = "";
+static atomic_int log_level = CH_LOG_INFO;
+
+static const char *const level_names[] = { "debug", "info", "warn", "error" };
+
+void ch_log_open(const char *service, const char *instance)
+{
+	snprintf(log_service, sizeof(log_service), "%s", service);
+	snprintf(log_instance, sizeof(log_instance), "%s", instance);
+}
+
+bool ch_log_set_level(const char *name, struct ch_error *err)
+{
+	for (size_t i = 0; i < CH_COUNT(level_names); i++) {
+		if (strcmp(name, level_names[i]) == 0) {
+			atomic_store(&log_level, (int)i);
+			return true;
+		}
+	}
+	return ch_fail(err, CH_INVALID, "log level '%s' is not one of debug, info, warn, error", name);
+}
+
+static void add_escaped(struct ch_buffer *line, const char *text)
+{
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c == '"' || c == '\\')
+			ch_buffer_printf(line, "\\%c", c);
+		else if (c < 0x20 || c == 0x7f)
+			ch_buffer_printf(line, "\\u%04x", c);
+		else
+			ch_buffer_add(line, &c, 1);
+	}
+}
+
+static void add_member(struct ch_buffer *line, const char *name, const char *value)
+{
+	if (!value || !*value)
+		return;
+	ch_buffer_printf(line, "%s\"%s\":\"", line->used > 1 ? "," : "", name);
+	add_escaped(line, value);
+	ch_buffer_add(line, "\"", 1);
+}
+
+void ch_log(enum ch_log_level level, const struct ch_log_scope *scope, const char *format, ...)
+{
+	CH_AUTO(ch_buffer) line = CH_NONE;
+	char now[CH_TIME_TEXT_SIZE];
+	char message[2048];
+	va_list arguments;
+	ssize_t ignored;
+
+	if ((int)level < atomic_load(&log_level))
+		return;
+	va_start(arguments, format);
+	vsnprintf(message, sizeof(message), format, arguments);
+	va_end(arguments);
+
+	ch_buffer_add(&line, "{", 1);
+	add_member(&line, "time", ch_time_text(ch_clock_now_us(ch_clock_system()), now));
+	add_member(&line, "level", level_names[level]);
+	add_member(&line, "service", log_service);
+	add_member(&line, "instance", log_instance);
+	add_member(&line, "msg", message);
+	if (scope) {
+		add_member(&line, "message_id", scope->message_id);
+		add_member(&line, "tenant", scope->tenant);
+		add_member(&line, "trace_id", scope->trace_id);
+	}
+	ch_buffer_add(&line, "}\n", 2);
+	ignored = write(STDERR_FILENO, line.data, line.used);
+	(void)ignored;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vaultclient.h: typed calls to the key vault over the bus. Issuer, ocsp, tsa, crl and audit use it. */
+#ifndef CH_VAULTCLIENT_H
+#define CH_VAULTCLIENT_H
+
+#include "bus/bus.h"
+#include "vault.pb-c.h"
+
+struct ch_vault_client;
+/* `bus` is a client of service "vault"; borrowed, outlives this. */
+struct ch_vault_client *ch_vault_client_new(struct ch_bus_client *bus);
+void ch_vault_client_free(struct ch_vault_client *client);
+
+struct ch_vault_context { /* of the request that needs the signature; members may be NULL */
+	const char *tenant;
+	const char *trace_id;
+	int64_t timeout_us; /* 0: 5 s */
+};
+
+struct ch_vault_item {
+	const char *key_id;
+	Chancery__Purpose purpose;
+	struct ch_view to_be_signed;
+	struct ch_view content;               /* timestamp: TSTInfo */
+	Chancery__Approval *const *approvals; /* ca-certificate */
+	size_t approval_count;
+};
+
+/* signature: as it stands in X.509; the caller frees it. Errors: the vault's refusal as it says,
+ * CH_UNAVAILABLE. */
+CH_MUST_USE bool ch_vault_sign(struct ch_vault_client *client, const struct ch_vault_context *context,
+			       const struct ch_vault_item *item, struct ch_bytes *signature,
+			       struct ch_error *err);
+
+/* message_id: 16 octets, the same again gives the same key. The caller frees *key with
+ * chancery__key__free_unpacked(key, NULL). */
+CH_MUST_USE bool ch_vault_generate_key(struct ch_vault_client *client, const struct ch_vault_context *context,
+				       const Chancery__GenerateKeyRequest *request,
+				       const uint8_t message_id[16], Chancery__Key **key,
+				       struct ch_error *err);
+CH_MUST_USE bool ch_vault_list_keys(struct ch_vault_client *client, const struct ch_vault_context *context,
+				    Chancery__ListKeysReply **reply, struct ch_error *err);
+
+#endif
