@@ -12,11 +12,12 @@
 #include "envelope.pb-c.h"
 #include "mem/mem.h"
 
-#define CH_ENVELOPE_CAP     (4 * 1024 * 1024) /* a whole envelope, octets */
-#define CH_ENVELOPE_WINDOW  (30 * CH_SECOND)  /* how far sent_at may be from our clock, either way */
+#define CH_ENVELOPE_CAP     (32 * 1024 * 1024) /* a whole envelope, octets: a TBSCertList of 500,000 entries */
+#define CH_ENVELOPE_WINDOW  (30 * CH_SECOND)   /* how far sent_at may be from our clock, either way */
 #define CH_ENVELOPE_ID_SIZE 16
-#define CH_IDENTITY_URI     "chancery:service/" /* + "<service>/<instance>", in a URI subject alternative name \
-						 */
+#define CH_IDENTITY_URI                                                                    \
+	"chancery:service/" /* + "<service>/<instance>", in a URI subject alternative name \
+			     */
 
 /* Who sent it, from a verified identity certificate. */
 struct ch_peer {
