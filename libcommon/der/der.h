@@ -95,6 +95,9 @@ void ch_der_put_bit_string(struct ch_der_writer *writer, struct ch_view octets);
 void ch_der_put_time(struct ch_der_writer *writer,
 		     int64_t time_us); /* UTCTime before 2050, else GeneralizedTime */
 void ch_der_put_generalized_time(struct ch_der_writer *writer, int64_t time_us, bool fractions);
+/* SET OF (or its IMPLICIT tag): the encoded elements in ascending order of their octets (X.690 §11.6). Sorts
+ * `elements`. */
+void ch_der_put_set_of(struct ch_der_writer *writer, unsigned tag, struct ch_view *elements, size_t count);
 /* Aborts where an element is still open. Empties the writer. */
 struct ch_bytes ch_der_done(struct ch_der_writer *writer);
 void ch_der_writer_free(struct ch_der_writer *writer);
