@@ -40,7 +40,12 @@ const struct ch_algorithm *ch_algorithm_at(size_t index); /* for listing; NULL p
 /* Verifies an X.509-form signature over `data` with the public key. CH_UNAUTHENTICATED where it does not. */
 CH_MUST_USE bool ch_verify_signature(const struct ch_algorithm *algorithm, struct ch_view public_key_info,
 				     struct ch_view data, struct ch_view signature, struct ch_error *err);
-/* digest: "sha1", "sha256", …; `out` holds 64 octets. */
+#define CH_PUBLIC_KEY_CAP (16 * 1024)
+/* SubjectPublicKeyInfo DER, nothing after it. CH_INVALID where OpenSSL does not take it. */
+CH_MUST_USE bool ch_public_key_read(struct ch_view public_key_info, EVP_PKEY **key, struct ch_error *err);
+/* ECDSA as PKCS#11 gives it, r || s of equal length, to the Ecdsa-Sig-Value of certificates. */
+CH_MUST_USE bool ch_ecdsa_signature_from_raw(struct ch_view raw, struct ch_bytes *der, struct ch_error *err);
+/* digest: "sha1", "sha256", "sha384", "sha512", else CH_UNSUPPORTED; `out` holds 64 octets. */
 CH_MUST_USE bool ch_digest(const char *digest, struct ch_view data, uint8_t out[64], size_t *size,
 			   struct ch_error *err);
 

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* operator.c: reads who a client certificate stands for, and builds what an officer signs; operator.h has the
+ * forms. */
+#include "x509/operator.h"
+
+#include <string.h>
+
+static const struct {
+	enum ch_role role;
+	const char *name;
+} roles[] = {
+	{ CH_ROLE_REQUESTER, "requester" },
+	{ CH_ROLE_OFFICER, "officer" },
+};
+
+const char *ch_role_name(enum ch_role role)
+{
+	for (size_t i = 0; i < CH_COUNT(roles); i++)
+		if (roles[i].role == role)
+			return roles[i].name;
+	return "unknown";
+}
+
+bool ch_role_find(const char *name, enum ch_role *role, struct ch_error *err)
+{
+	for (size_t i = 0; i < CH_COUNT(roles); i++) {
+		if (!strcmp(roles[i].name, name)) {
+			*role = roles[i].role;
+			return true;
+		}
+	}
+	return ch_fail(err, CH_INVALID, "role '%.64s' is not known", name);
+}
+
+static bool starts_with(struct ch_view text, const char *prefix)
+{
+	return text.size >= strlen(prefix) && !memcmp(text.data, prefix, strlen(prefix));
+}
+
+/* Takes the text up to `end`, or all where `end` is not there; false where it is empty, too long, or has
+ * another character than [a-z0-9._-]. */
+static bool take_part(struct ch_view *text, char end, char out[64])
+{
+	const uint8_t *stop = text->size ? memchr(text->data, end, text->size) : NULL;
+	size_t size = stop ? (size_t)(stop - text->data) : text->size;
+	if (size == 0 || size > 63)
+		return false;
+	for (size_t i = 0; i < size; i++)
+		if (!memchr("abcdefghijklmnopqrstuvwxyz0123456789._-", text->data[i], 39))
+			return false;
+	memcpy(out, text->data, size);
+	out[size] = '\0';
+	size_t taken = stop ? size + 1 : size;
+	*text = ch_view(text->data + taken, text->size - taken);
+	return true;
+}
+
+static bool read_roles(struct ch_view text, unsigned *all)
+{
+	char name[64];
+	enum ch_role role;
+	if (text.size == 0 || text.data[text.size - 1] == '+')
+		return false;
+	for (*all = 0; text.size > 0; *all |= role)
+		if (!take_part(&text, '+', name) || !ch_role_find(name, &role, NULL))
+			return false;
+	return true;
+}
+
+/* "<tenant>/<role>[+<role>…]/<name>" */
+static bool read_name(struct ch_view text, struct ch_operator *operator_)
+{
+	if (!take_part(&text, '/', operator_->tenant))
+		return false;
+	const uint8_t *slash = text.size ? memchr(text.data, '/', text.size) : NULL;
+	if (!slash)
+		return false;
+	size_t size = (size_t)(slash - text.data);
+	if (!read_roles(ch_view(text.data, size), &operator_->roles))
+		return false;
+	text = ch_view(slash + 1, text.size - size - 1);
+	return take_part(&text, '/', operator_->name) && text.size == 0;
+}
+
+CH_DEFINE_AUTO_POINTER(GENERAL_NAMES, GENERAL_NAMES, GENERAL_NAMES_free)
+
+/* How many operator URIs the names hold; the last one goes to *uri, which points into `names`. */
+static int find_operator_uri(const GENERAL_NAMES *names, struct ch_view *uri)
+{
+	int found = 0;
+	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+		if (name->type != GEN_URI)
+			continue;
+		const ASN1_IA5STRING *text = name->d.uniformResourceIdentifier;
+		struct ch_view value = ch_view(ASN1_STRING_get0_data(text), (size_t)ASN1_STRING_length(text));
+		if (!starts_with(value, CH_OPERATOR_URI))
+			continue;
+		*uri = value;
+		found++;
+	}
+	return found;
+}
+
+bool ch_operator_read(X509 *certificate, struct ch_operator *operator_, struct ch_error *err)
+{
+	int critical = 0;
+	CH_AUTO(GENERAL_NAMES) names = X509_get_ext_d2i(certificate, NID_subject_alt_name, &critical, NULL);
+	if (!names)
+		return ch_fail(err, CH_UNAUTHENTICATED, "client certificate: %s",
+			       critical == -2 ? "two subjectAltName extensions"
+					      : "no readable subjectAltName");
+	struct ch_view uri = CH_NONE;
+	int found = find_operator_uri(names, &uri);
+	if (found != 1)
+		return ch_fail(err, CH_UNAUTHENTICATED,
+			       "client certificate: %d operator names (" CH_OPERATOR_URI "…), one is wanted",
+			       found);
+	size_t prefix = strlen(CH_OPERATOR_URI);
+	struct ch_operator read = CH_NONE;
+	if (!read_name(ch_view(uri.data + prefix, uri.size - prefix), &read))
+		return ch_fail(err, CH_UNAUTHENTICATED,
+			       "client certificate: operator name is not <tenant>/<role>[+<role>…]/<name>");
+	*operator_ = read;
+	return true;
+}
+
+struct ch_bytes ch_approval_message(const char *purpose_name, struct ch_view to_be_signed)
+{
+	CH_AUTO(ch_buffer) text = CH_NONE;
+	ch_buffer_add(&text, CH_APPROVAL_DOMAIN, sizeof CH_APPROVAL_DOMAIN);
+	ch_buffer_add(&text, purpose_name, strlen(purpose_name) + 1);
+	ch_buffer_add_view(&text, to_be_signed);
+
+	uint8_t digest[64];
+	size_t size = 0;
+	struct ch_error err;
+	if (!ch_digest("sha256", ch_buffer_view(&text), digest, &size, &err))
+		return (struct ch_bytes)CH_NONE; /* nothing verifies over no message */
+	return ch_bytes_copy(ch_view(digest, size));
+}
