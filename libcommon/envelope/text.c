@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* text.c: walks a decoded protobuf message and checks its strings, which go into logs, JSON and the database.
+ */
+#include "envelope/envelope.h"
+
+#include <string.h>
+
+#define DEPTH_CAP 16
+
+/* The length of the UTF-8 character at `at`, 0 where there is none (RFC 3629 §4). */
+static size_t utf8_length(const unsigned char *at)
+{
+	unsigned char first = at[0];
+	size_t length = first < 0x80 ? 1 : first >= 0xc2 && first < 0xe0 ? 2 : (first & 0xf0) == 0xe0 ? 3 : 4;
+	unsigned char low = 0x80, high = 0xbf;
+
+	if ((first >= 0x80 && first < 0xc2) || first > 0xf4)
+		return 0;
+	if (first == 0xe0)
+		low = 0xa0; /* over-long */
+	if (first == 0xed)
+		high = 0x9f; /* surrogates */
+	if (first == 0xf0)
+		low = 0x90;
+	if (first == 0xf4)
+		high = 0x8f;
+	for (size_t i = 1; i < length; i++) {
+		if (at[i] < low || at[i] > high)
+			return 0;
+		low = 0x80;
+		high = 0xbf;
+	}
+	return length;
+}
+
+static bool is_utf8(const char *text)
+{
+	const unsigned char *at = (const unsigned char *)text;
+
+	while (*at) {
+		size_t length = utf8_length(at);
+
+		if (!length)
+			return false;
+		at += length;
+	}
+	return true;
+}
+
+static bool check_message(const ProtobufCMessage *message, int depth, struct ch_error *err);
+
+static bool check_value(const ProtobufCFieldDescriptor *field, const void *value, int depth,
+			struct ch_error *err)
+{
+	const void *pointer = *(const void *const *)value;
+
+	if (!pointer)
+		return true;
+	if (field->type == PROTOBUF_C_TYPE_STRING && !is_utf8(pointer))
+		return ch_fail(err, CH_INVALID, "field '%s' is not UTF-8 text", field->name);
+	return field->type != PROTOBUF_C_TYPE_MESSAGE || check_message(pointer, depth + 1, err);
+}
+
+static bool check_message(const ProtobufCMessage *message, int depth, struct ch_error *err)
+{
+	const ProtobufCMessageDescriptor *descriptor = message->descriptor;
+
+	if (depth > DEPTH_CAP)
+		return ch_fail(err, CH_INVALID, "message is nested over %d deep", DEPTH_CAP);
+	for (unsigned i = 0; i < descriptor->n_fields; i++) {
+		const ProtobufCFieldDescriptor *field = &descriptor->fields[i];
+		const char *member = (const char *)message + field->offset;
+		size_t count = 1;
+
+		if (field->type != PROTOBUF_C_TYPE_STRING && field->type != PROTOBUF_C_TYPE_MESSAGE)
+			continue;
+		if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+			count = *(const size_t *)((const char *)message + field->quantifier_offset);
+			member = *(const char *const *)member;
+		}
+		for (size_t j = 0; j < count; j++)
+			if (!check_value(field, member + j * sizeof(void *), depth, err))
+				return false;
+	}
+	return true;
+}
+
+bool ch_proto_check_text(const ProtobufCMessage *message, struct ch_error *err)
+{
+	return check_message(message, 0, err);
+}
