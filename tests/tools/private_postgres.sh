@@ -58,6 +58,6 @@ bin=$(find_binaries)
 case $action in
 start) start "$@" ;;
 stop) as_server_user "$bin/pg_ctl" -D "$dir/data" -m immediate -s stop ;;
-restart) as_server_user "$bin/pg_ctl" -D "$dir/data" -m fast -w -t 60 -s restart ;;
+restart) as_server_user "$bin/pg_ctl" -D "$dir/data" -l "$dir/data/server.log" -m fast -w -t 60 -s restart ;;
 *) usage ;;
 esac
