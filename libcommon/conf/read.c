@@ -113,7 +113,7 @@ static bool finish_section(const struct reader *reader, const struct ch_conf_sch
 static bool read_string_element(struct reader *reader, const struct ch_conf_field *field,
 				struct ch_conf_strings *list, struct ch_error *err)
 {
-	struct ch_conf_scalar scalar;
+	struct ch_conf_scalar scalar = CH_NONE;
 	char *element = NULL;
 
 	if (reader->event.type != YAML_SCALAR_EVENT)
@@ -175,7 +175,7 @@ static bool read_list(struct reader *reader, const struct ch_conf_field *field, 
 static bool read_scalar(struct reader *reader, const struct ch_conf_field *field, void *member,
 			struct ch_error *err)
 {
-	struct ch_conf_scalar scalar;
+	struct ch_conf_scalar scalar = CH_NONE;
 
 	if (reader->event.type != YAML_SCALAR_EVENT) {
 		ch_fail(err, CH_INVALID, "'%s' is a list or a mapping where one value is expected",
@@ -219,7 +219,7 @@ static bool fail_unknown(const struct ch_conf_schema *schema, const char *key, s
 static bool take_key(const struct reader *reader, const struct ch_conf_schema *schema, bool *seen,
 		     size_t *index, struct ch_error *err)
 {
-	struct ch_conf_scalar key;
+	struct ch_conf_scalar key = CH_NONE;
 
 	if (reader->event.type != YAML_SCALAR_EVENT)
 		return ch_fail(err, CH_INVALID, "a key of '%s' is not a text", schema->name);

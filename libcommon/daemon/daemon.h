@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * daemon.h: what is the same in every daemon: command line, configuration, log, signals, operations port
- * (/metrics, /healthz, /readyz), readiness, drain. main() wires:
+ * (/metrics, /healthz, /readyz), readiness, sandbox, drain. main() wires:
  *
  *   int main(int argc, char **argv)
  *   {
  *       struct ocsp_config config = CH_NONE;
  *       CH_AUTO(ch_daemon) daemon = NULL;
+ *       struct ch_error err = CH_NONE;
  *       int exit_code;
  *
  *       if (!ch_daemon_begin(&definition, argc, argv, &config, &daemon, &exit_code))
- *           return exit_code;                              // --version, --check-config, --help, or an error
- * already told … open database, bus, audit, http (struct ch_error err; on failure: return
- * ch_daemon_fail(daemon, &err)) … ch_daemon_ready(daemon); ch_daemon_wait(daemon, on_reload, state); //
- * returns on SIGTERM or SIGINT … close in reverse order: stop taking, finish what is in flight within
- * config.common.drain_us … return 0;
+ *           return exit_code;       // --version, --check-config, --help, or an error already told
+ *       if (!ch_daemon_enter_sandbox(daemon, NULL, 0, false, &err))
+ *           return ch_daemon_fail(daemon, &err);
+ *       … open database, bus, audit, http (on failure: return ch_daemon_fail(daemon, &err)) …
+ *       ch_daemon_ready(daemon);
+ *       ch_daemon_wait(daemon, on_reload, state);  // returns on SIGTERM or SIGINT
+ *       … close in reverse order: stop taking, finish what is in flight within config.common.drain_us …
+ *       return 0;
  *   }
  */
 #ifndef CH_DAEMON_H
@@ -98,12 +102,23 @@ struct ch_daemon; /* owns metrics and the operations port */
 /*
  * --config FILE (required to run), --check-config (reads the file, opens nothing, exit 0 or 1), --help-config
  * (Markdown reference), --version, --help. False: the program is to end with *exit_code. Blocks the signals
- * that ch_daemon_wait takes (so call before any thread starts), reads the configuration into *config, opens
- * the log and the operations port (healthz 200 at once, readyz 503 until ch_daemon_ready). Writes the port's
- * real address to <state_directory>/operations.address.
+ * that ch_daemon_wait takes (so call before any thread starts; a child process inherits the mask and must
+ * unblock it), ignores SIGPIPE, reads the configuration into *config and opens the log.
  */
 CH_MUST_USE bool ch_daemon_begin(const struct ch_daemon_definition *definition, int argc, char **argv,
 				 void *config, struct ch_daemon **daemon, int *exit_code);
+
+/*
+ * Gives up what the daemon does not need (libcommon/sandbox), unless `sandbox: false` is configured; then
+ * opens the operations port (healthz 200 at once, readyz 503 until ch_daemon_ready) and writes its real
+ * address to <state_directory>/operations.address. Call it right after ch_daemon_begin, before the first
+ * thread: Landlock holds for threads that start later. Reading stays allowed in the directories of the
+ * configuration, identity and system CA files, writing in state_directory; `paths` adds what else the
+ * daemon's own configuration names.
+ */
+struct ch_sandbox_path;
+CH_MUST_USE bool ch_daemon_enter_sandbox(struct ch_daemon *daemon, const struct ch_sandbox_path *paths,
+					 size_t path_count, bool may_start_programs, struct ch_error *err);
 
 struct ch_metrics *ch_daemon_metrics(struct ch_daemon *daemon);
 
@@ -113,12 +128,13 @@ struct ch_readiness;
 struct ch_readiness *ch_daemon_readiness(struct ch_daemon *daemon, const char *name);
 void ch_readiness_set(struct ch_readiness *readiness, bool ready, const char *why_not);
 
-/* All is open: readyz follows the conditions from now on; tells systemd READY=1 where it listens. */
+/* All is open (the operations port too, where ch_daemon_enter_sandbox was not called): readyz follows the
+ * conditions from now on; tells systemd READY=1 where it listens. */
 void ch_daemon_ready(struct ch_daemon *daemon);
 
 /* Blocks until SIGTERM or SIGINT (then readyz is 503 "draining" and systemd hears STOPPING=1). On SIGHUP
- * re-reads the file into a fresh struct, applies log_level and calls `reload` (may be NULL) with it; a file
- * that does not read is logged and the old configuration stays. */
+ * re-reads the file into a fresh struct, applies log_level and calls `reload` (may be NULL) with it
+ * (borrowed: freed when it returns); a file that does not read is logged and the old configuration stays. */
 typedef void (*ch_daemon_reload)(void *state, const void *new_config);
 void ch_daemon_wait(struct ch_daemon *daemon, ch_daemon_reload reload, void *state);
 

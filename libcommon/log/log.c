@@ -36,17 +36,49 @@ bool ch_log_set_level(const char *name, struct ch_error *err)
 	return ch_fail(err, CH_INVALID, "log level '%s' is not one of debug, info, warn, error", name);
 }
 
+/* Octets of the UTF-8 character that begins at `text` (RFC 3629: shortest form, no surrogates, up to
+ * U+10FFFF), 0 where there is none. The terminating zero ends a sequence like any other wrong octet. */
+static size_t utf8_length(const unsigned char *text)
+{
+	unsigned char low = 0x80;
+	unsigned char high = 0xbf;
+	size_t length = text[0] < 0x80 ? 1 : text[0] < 0xc2 ? 0 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
+
+	if (text[0] > 0xf4)
+		return 0;
+	if (text[0] == 0xe0)
+		low = 0xa0;
+	if (text[0] == 0xed)
+		high = 0x9f;
+	if (text[0] == 0xf0)
+		low = 0x90;
+	if (text[0] == 0xf4)
+		high = 0x8f;
+	for (size_t i = 1; i < length; i++) {
+		if (text[i] < low || text[i] > high)
+			return 0;
+		low = 0x80;
+		high = 0xbf;
+	}
+	return length;
+}
+
 static void add_escaped(struct ch_buffer *line, const char *text)
 {
-	for (; *text; text++) {
-		unsigned char c = (unsigned char)*text;
+	const unsigned char *at = (const unsigned char *)text;
 
-		if (c == '"' || c == '\\')
-			ch_buffer_printf(line, "\\%c", c);
-		else if (c < 0x20 || c == 0x7f)
-			ch_buffer_printf(line, "\\u%04x", c);
+	while (*at) {
+		size_t length = utf8_length(at);
+
+		if (length == 0)
+			ch_buffer_printf(line, "\\ufffd");
+		else if (*at == '"' || *at == '\\')
+			ch_buffer_printf(line, "\\%c", *at);
+		else if (*at < 0x20 || *at == 0x7f)
+			ch_buffer_printf(line, "\\u%04x", *at);
 		else
-			ch_buffer_add(line, &c, 1);
+			ch_buffer_add(line, at, length);
+		at += length ? length : 1;
 	}
 }
 

@@ -66,10 +66,12 @@ struct ch_sans {
 	struct ch_san *items;
 	size_t count;
 };
+#define CH_SANS_MAX 1000
 void ch_sans_free(struct ch_sans *sans);
 const char *ch_san_type_name(enum ch_san_type type); /* "dns", "ip", "email", "uri" */
 /* Checks the value (RFC 1034/5280 §4.2.1.6: LDH labels, wildcard only as the whole left-most label, no IP in
- * dns, …), appends. */
+ * dns, …) and appends it: host names in lower case, addresses in canonical form. One that is there already is
+ * not added again. CH_TOO_LARGE over CH_SANS_MAX. */
 CH_MUST_USE bool ch_sans_add(struct ch_sans *sans, const char *type_name, const char *value,
 			     struct ch_error *err);
 CH_MUST_USE bool ch_sans_encode(const struct ch_sans *sans, struct ch_bytes *general_names,
@@ -96,8 +98,8 @@ struct ch_csr {
  * CH_CSR_CAP; CH_INVALID says what and where.
  */
 CH_MUST_USE bool ch_csr_read(struct ch_view input, struct ch_csr *csr, struct ch_error *err);
-/* RSA: size table, odd exponent 65537..2^256-1, modulus without small factors, not ROCA, not a Debian weak
- * key shape; EC: point on a known curve. CH_INVALID. (weak_key.c) */
+/* RSA: size table, odd exponent 65537..2^256-1, modulus without small factors, not ROCA, primes not close;
+ * EC: a point on a known named curve. CH_INVALID. (weak_key.c) */
 CH_MUST_USE bool ch_check_weak_key(struct ch_view public_key_info, struct ch_error *err);
 void ch_csr_free(struct ch_csr *csr);
 

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The system CA, each daemon's identity, the gateway's HTTPS certificate, the operators: made by the `chancery` command,
+given to the users who need them."""
+
+import os
+
+from quickstart import users
+from quickstart.console import run
+
+CLIENTS = {"officer": ("officer", "requester"), "requester": ("requester",)}
+
+
+def _give(path, owner, mode):
+    os.chown(path, *owner)
+    os.chmod(path, mode)
+
+
+def make(suite, log):
+    """Makes what is missing. Gives how many certificates were made."""
+    chancery = suite.path("bin/chancery")
+    pki = suite.path("pki")
+    made = 0
+    for noun, name in (("system-ca", "system-ca"), ("operator", "operators-ca")):
+        if not (pki / f"{name}.pem").exists():
+            run([chancery, noun, "init", "--directory", pki], log)
+            made += 1
+    suite.path("identity").mkdir(exist_ok=True)
+    for instance in suite.instances:
+        made += _identity(suite, instance, log)
+    suite.path("client").mkdir(exist_ok=True, mode=0o755)
+    for name, roles in CLIENTS.items():
+        if not suite.path("client", f"{name}.pem").exists():
+            options = [word for role in roles for word in ("--role", role)]
+            run([chancery, "operator", "issue", "--directory", pki, "--name", name, *options,
+                 "--out", suite.path("client", name)], log)
+            made += 1
+    return made
+
+
+def _identity(suite, instance, log):
+    chancery = suite.path("bin/chancery")
+    directory = suite.path("identity", instance.name)
+    uid, gid = users.ids(instance.user)
+    made = 0
+    if not (directory / "certificate.pem").exists():
+        run([chancery, "system-ca", "issue", "--directory", suite.path("pki"), "--service", instance.service,
+             "--instance", instance.name, "--out", directory], log)
+        made += 1
+    if instance.service == "gateway" and not (directory / "https-certificate.pem").exists():
+        run([chancery, "system-ca", "issue-https", "--directory", suite.path("pki"), "--dns", "localhost",
+             "--ip", "127.0.0.1", "--out", directory], log)
+        made += 1
+    _give(directory, (0, gid), 0o750)
+    for key in directory.glob("*key.pem"):
+        _give(key, (uid, gid), 0o400)
+    return made

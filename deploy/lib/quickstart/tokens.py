@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two SoftHSM2 tokens in two directories that the vault alone can read, initialised by the vault itself."""
+
+import os
+import secrets
+
+from quickstart import users
+from quickstart.console import run, write_file
+
+HSMS = ("a", "b")
+CONFIGURATION = """\
+# Written by deploy/quickstart: one token directory for each HSM worker of the vault.
+directories.tokendir = {tokens}
+objectstore.backend = file
+log.level = ERROR
+slots.removable = false
+"""
+
+
+def prepare(suite):
+    owner = users.ids("chancery-vault")
+    suite.path("hsm").mkdir(exist_ok=True, mode=0o755)
+    for name in HSMS:
+        directory = suite.path("hsm", name)
+        for part in (directory, directory / "tokens"):
+            part.mkdir(exist_ok=True)
+            os.chmod(part, 0o700)
+            os.chown(part, *owner)
+        write_file(directory / "softhsm2.conf", CONFIGURATION.format(tokens=directory / "tokens"), 0o400, owner)
+        if not (directory / "pin").exists():
+            write_file(directory / "pin", secrets.token_hex(16), 0o400, owner)
+
+
+def initialised(suite):
+    return all(any(suite.path("hsm", name, "tokens").iterdir()) for name in HSMS)
+
+
+def initialise(suite, log, environment):
+    run(["chpst", "-u", "chancery-vault", suite.path("bin/chancery-vault"), "--config",
+         suite.path("etc/vault-1.yaml"), "--init-hsms"], log, cwd="/", env=environment)

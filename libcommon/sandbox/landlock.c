@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* landlock.c: which files may be touched. The kernel's ABI is asked for, so that an older one limits what it
+ * can. */
+#include "sandbox/internal.h"
+
+#include "log/log.h"
+#include "mem/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Newer than Debian 12's header. */
+#ifndef LANDLOCK_ACCESS_FS_TRUNCATE
+#define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
+#endif
+#ifndef LANDLOCK_ACCESS_FS_IOCTL_DEV
+#define LANDLOCK_ACCESS_FS_IOCTL_DEV (1ULL << 15)
+#endif
+
+#define READ_FILE  (LANDLOCK_ACCESS_FS_READ_FILE)
+#define READ       (READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+#define WRITE_FILE (LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_TRUNCATE)
+#define WRITE                                                                                       \
+	(WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |              \
+	 LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | \
+	 LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_SYM | LANDLOCK_ACCESS_FS_REFER)
+#define EVERYTHING                                                                  \
+	(READ | WRITE | LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR | \
+	 LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_IOCTL_DEV)
+
+/* What libc, OpenSSL, libpq and the sanitizers' reports read. Those that do not exist are left out. */
+static const struct ch_sandbox_path common_paths[] = {
+	{ "/etc", CH_SANDBOX_READ },
+	{ "/usr/share/zoneinfo", CH_SANDBOX_READ },
+	{ "/usr/lib", CH_SANDBOX_READ },
+	{ "/usr/share/p11-kit", CH_SANDBOX_READ },
+	{ "/lib", CH_SANDBOX_READ },
+	{ "/lib64", CH_SANDBOX_READ },
+	{ "/dev/null", CH_SANDBOX_READ | CH_SANDBOX_WRITE },
+	{ "/dev/urandom", CH_SANDBOX_READ },
+	{ "/dev/random", CH_SANDBOX_READ },
+	{ "/proc", CH_SANDBOX_READ },
+	{ "/proc/self/exe", CH_SANDBOX_READ },
+	{ "/sys/devices/system/cpu", CH_SANDBOX_READ },
+};
+
+/* Programs that a daemon starts need themselves and the dynamic loader. */
+static const struct ch_sandbox_path program_paths[] = {
+	{ "/proc/self/exe", CH_SANDBOX_READ | CH_SANDBOX_EXECUTE },
+	{ "/usr/lib", CH_SANDBOX_READ | CH_SANDBOX_EXECUTE },
+	{ "/lib", CH_SANDBOX_READ | CH_SANDBOX_EXECUTE },
+	{ "/lib64", CH_SANDBOX_READ | CH_SANDBOX_EXECUTE },
+};
+
+static uint64_t handled_by_abi(long abi)
+{
+	uint64_t handled = EVERYTHING;
+
+	if (abi < 2)
+		handled &= ~(uint64_t)LANDLOCK_ACCESS_FS_REFER;
+	if (abi < 3)
+		handled &= ~LANDLOCK_ACCESS_FS_TRUNCATE;
+	if (abi < 5)
+		handled &= ~LANDLOCK_ACCESS_FS_IOCTL_DEV;
+	return handled;
+}
+
+static uint64_t rights_of(unsigned access, bool directory)
+{
+	uint64_t rights = 0;
+
+	if (access & CH_SANDBOX_READ)
+		rights |= directory ? READ : READ_FILE;
+	if (access & CH_SANDBOX_WRITE)
+		rights |= directory ? WRITE | READ : WRITE_FILE;
+	if (access & CH_SANDBOX_EXECUTE)
+		rights |= LANDLOCK_ACCESS_FS_EXECUTE;
+	return rights;
+}
+
+static bool add_path(int ruleset, uint64_t handled, const struct ch_sandbox_path *path, bool must_exist,
+		     struct ch_error *err)
+{
+	CH_AUTO(ch_fd) fd = open(path->path, O_PATH | O_CLOEXEC);
+	struct landlock_path_beneath_attr rule = CH_NONE;
+	struct stat info;
+
+	if (fd < 0 && !must_exist)
+		return true;
+	if (fd < 0 || fstat(fd, &info) != 0)
+		return ch_fail_errno(err, CH_INTERNAL, errno, "sandbox: path '%s'", path->path);
+	rule.allowed_access = handled & rights_of(path->access, S_ISDIR(info.st_mode));
+	rule.parent_fd = fd;
+	if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0)
+		return ch_fail_errno(err, CH_INTERNAL, errno, "sandbox: rule for '%s'", path->path);
+	return true;
+}
+
+static bool add_paths(int ruleset, uint64_t handled, const struct ch_sandbox_path *paths, size_t count,
+		      bool must_exist, struct ch_error *err)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!add_path(ruleset, handled, &paths[i], must_exist, err))
+			return false;
+	return true;
+}
+
+bool ch_sandbox_limit_files(const struct ch_sandbox_rules *rules, struct ch_error *err)
+{
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	struct landlock_ruleset_attr attributes = CH_NONE;
+	CH_AUTO(ch_fd) ruleset = -1;
+
+	if (abi < 1) {
+		ch_log_warn("the kernel has no Landlock: files are limited by their owners and modes alone");
+		return true;
+	}
+	attributes.handled_access_fs = handled_by_abi(abi);
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attributes, sizeof(attributes), 0);
+	if (ruleset < 0)
+		return ch_fail_errno(err, CH_INTERNAL, errno, "sandbox: Landlock ruleset");
+	if (!add_paths(ruleset, attributes.handled_access_fs, common_paths, CH_COUNT(common_paths), false,
+		       err) ||
+	    !add_paths(ruleset, attributes.handled_access_fs, rules->paths, rules->path_count, true, err))
+		return false;
+	if (rules->may_start_programs && !add_paths(ruleset, attributes.handled_access_fs, program_paths,
+						    CH_COUNT(program_paths), false, err))
+		return false;
+	if (syscall(SYS_landlock_restrict_self, ruleset, 0) != 0)
+		return ch_fail_errno(err, CH_INTERNAL, errno, "sandbox: Landlock");
+	return true;
+}
