@@ -124,7 +124,8 @@ static int read_body(struct load *load, const char *path)
 
 int main(int argc, char **argv)
 {
-	struct load *load = calloc(1, sizeof(*load));
+	static struct load only_load; /* large, and as long-lived as the program */
+	struct load *load = &only_load;
 	struct slot slots[MAX_CONCURRENCY] = { 0 };
 	int concurrency;
 	int running = 0;
@@ -132,15 +133,15 @@ int main(int argc, char **argv)
 	double seconds;
 	CURLM *multi;
 
-	if (!load || (argc != 6 && argc != 9)) {
+	if (argc != 6 && argc != 9) {
 		fprintf(stderr,
 			"usage: http_load URL BODY_FILE CONTENT_TYPE CONCURRENCY COUNT [CA CERT KEY]\n");
 		return 2;
 	}
 	load->url = argv[1];
 	load->content_type = argv[3];
-	concurrency = atoi(argv[4]);
-	load->count = atol(argv[5]);
+	concurrency = (int)strtol(argv[4], NULL, 10);
+	load->count = strtol(argv[5], NULL, 10);
 	load->tls = argc == 9 ? &argv[6] : NULL;
 	if (concurrency < 1 || concurrency > MAX_CONCURRENCY || load->count < 1 || load->count > 10000000 ||
 	    read_body(load, argv[2]) != 0) {

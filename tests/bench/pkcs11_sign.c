@@ -16,7 +16,7 @@ struct bench {
 	CK_FUNCTION_LIST *p11;
 	CK_SLOT_ID slot;
 	CK_SESSION_HANDLE
-		session; /* owns the key: session objects are seen by every session of the application */
+	session; /* owns the key: session objects are seen by every session of the application */
 	CK_OBJECT_HANDLE key;
 	CK_MECHANISM_TYPE mechanism;
 	size_t data_size;
@@ -144,8 +144,8 @@ int main(int argc, char **argv)
 				"SECONDS\n");
 		return 2;
 	}
-	threads = atoi(argv[5]);
-	bench.seconds = atof(argv[6]);
+	threads = (int)strtol(argv[5], NULL, 10);
+	bench.seconds = strtod(argv[6], NULL);
 	if (threads < 1 || threads > 64)
 		return 2;
 	module = dlopen(argv[1], RTLD_NOW);
