@@ -55,34 +55,32 @@ static void append(struct ch_error *err, const char *text)
 	snprintf(err->message + used, sizeof(err->message) - used, ": %s", text);
 }
 
-bool ch_fail(struct ch_error *err, enum ch_code code, const char *format, ...)
+void ch_error_set(struct ch_error *err, enum ch_code code, const char *format, ...)
 {
 	va_list arguments;
 
 	if (!err)
-		return false;
+		return;
 	va_start(arguments, format);
 	set(err, code, format, arguments);
 	va_end(arguments);
-	return false;
 }
 
-bool ch_fail_in(struct ch_error *err, const char *context_format, ...)
+void ch_error_wrap(struct ch_error *err, const char *context_format, ...)
 {
 	char inner[sizeof(err->message)];
 	va_list arguments;
 
 	if (!err)
-		return false;
+		return;
 	memcpy(inner, err->message, sizeof(inner));
 	va_start(arguments, context_format);
 	vsnprintf(err->message, sizeof(err->message), context_format, arguments);
 	va_end(arguments);
 	append(err, inner);
-	return false;
 }
 
-bool ch_fail_openssl(struct ch_error *err, enum ch_code code, const char *format, ...)
+void ch_error_set_openssl(struct ch_error *err, enum ch_code code, const char *format, ...)
 {
 	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
 	va_list arguments;
@@ -94,21 +92,19 @@ bool ch_fail_openssl(struct ch_error *err, enum ch_code code, const char *format
 		append(err, reason ? reason : "no reason given by OpenSSL");
 	}
 	ERR_clear_error();
-	return false;
 }
 
-bool ch_fail_errno(struct ch_error *err, enum ch_code code, int number, const char *format, ...)
+void ch_error_set_errno(struct ch_error *err, enum ch_code code, int number, const char *format, ...)
 {
 	char text[128];
 	va_list arguments;
 
 	if (!err)
-		return false;
+		return;
 	va_start(arguments, format);
 	set(err, code, format, arguments);
 	va_end(arguments);
 	append(err, strerror_r(number, text, sizeof(text)));
-	return false;
 }
 
 const char *ch_code_name(enum ch_code code)

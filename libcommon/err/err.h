@@ -39,17 +39,29 @@ struct ch_error {
 	char message[480];       /* names the thing and the value at fault; never a secret */
 };
 
-/* Sets *err (which may be NULL) and returns false, so that `return ch_fail(err, …)` ends a function. */
-bool ch_fail(struct ch_error *err, enum ch_code code, const char *format, ...) CH_PRINTF(3, 4);
+/*
+ * Each sets *err (which may be NULL) and has the value false, so that `return ch_fail(err, …)` ends a
+ * function. Macros, so that compilers and analysers see the false.
+ *
+ * ch_fail          (err, code, format, …)
+ * ch_fail_in       (err, context_format, …): puts "<context>: " before the message
+ * ch_fail_openssl  (err, code, format, …): appends the newest OpenSSL error's reason and empties OpenSSL's
+ * error queue ch_fail_errno    (err, code, number, format, …): appends strerror(number)
+ */
+#define CH_FALSE_AFTER(call) \
+	__extension__({      \
+		call;        \
+		(bool)false; \
+	})
+#define ch_fail(...)         CH_FALSE_AFTER(ch_error_set(__VA_ARGS__))
+#define ch_fail_in(...)      CH_FALSE_AFTER(ch_error_wrap(__VA_ARGS__))
+#define ch_fail_openssl(...) CH_FALSE_AFTER(ch_error_set_openssl(__VA_ARGS__))
+#define ch_fail_errno(...)   CH_FALSE_AFTER(ch_error_set_errno(__VA_ARGS__))
 
-/* Puts "<context>: " before the message and returns false. */
-bool ch_fail_in(struct ch_error *err, const char *context_format, ...) CH_PRINTF(2, 3);
-
-/* Like ch_fail, with the newest OpenSSL error's reason appended; empties OpenSSL's error queue. */
-bool ch_fail_openssl(struct ch_error *err, enum ch_code code, const char *format, ...) CH_PRINTF(3, 4);
-
-/* Like ch_fail for errno values: appends strerror(number). */
-bool ch_fail_errno(struct ch_error *err, enum ch_code code, int number, const char *format, ...)
+void ch_error_set(struct ch_error *err, enum ch_code code, const char *format, ...) CH_PRINTF(3, 4);
+void ch_error_wrap(struct ch_error *err, const char *context_format, ...) CH_PRINTF(2, 3);
+void ch_error_set_openssl(struct ch_error *err, enum ch_code code, const char *format, ...) CH_PRINTF(3, 4);
+void ch_error_set_errno(struct ch_error *err, enum ch_code code, int number, const char *format, ...)
 	CH_PRINTF(4, 5);
 
 /* "invalid", "denied", …: for logs, metrics labels and problem documents. Never NULL. */
