@@ -175,7 +175,7 @@ static bool allow_sockets(scmp_filter_ctx filter)
 {
 	for (size_t i = 0; i < CH_COUNT(socket_families); i++)
 		if (seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)socket_families[i])) != 0)
+				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)socket_families[i], 0)) != 0)
 			return false;
 	return true;
 }

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mem_test.c: bytes, buffers, secrets and files. */
+#include "mem/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static int freed;
+
+static void free_counted(int *number)
+{
+	freed += *number;
+	free(number);
+}
+
+CH_DEFINE_AUTO_POINTER(counted, int, free_counted)
+
+static void a_scope_frees_what_was_not_stolen(void **state)
+{
+	int *kept;
+
+	freed = 0;
+	{
+		CH_AUTO(counted) one = ch_alloc(sizeof(int));
+		CH_AUTO(counted) two = ch_alloc(sizeof(int));
+
+		*one = 1;
+		*two = 2;
+		kept = CH_STEAL(two);
+		assert_null(two);
+	}
+	assert_int_equal(freed, 1);
+	free(kept);
+}
+
+static void hexadecimal_goes_both_ways(void **state)
+{
+	static const uint8_t octets[] = { 0x00, 0x9f, 0xff };
+	CH_AUTO(ch_string) text = ch_hex(ch_view(octets, sizeof(octets)));
+	CH_AUTO(ch_bytes) back = CH_NONE;
+	struct ch_error err = CH_NONE;
+
+	assert_string_equal(text, "009fff");
+	assert_true(ch_unhex("009fFF", &back, &err));
+	assert_true(ch_view_equal(ch_view_of(&back), ch_view(octets, sizeof(octets))));
+	assert_false(ch_unhex("0", &back, &err));
+	assert_false(ch_unhex("0g", &back, &err));
+	assert_int_equal(err.code, CH_INVALID);
+}
+
+static void views_compare_by_length_and_content(void **state)
+{
+	assert_true(ch_view_equal(ch_view_text("ab"), ch_view_text("ab")));
+	assert_false(ch_view_equal(ch_view_text("ab"), ch_view_text("ac")));
+	assert_false(ch_view_equal(ch_view_text("ab"), ch_view_text("abc")));
+	assert_true(ch_view_equal(ch_view(NULL, 0), ch_view_text("")));
+	assert_true(ch_view_equal_secret(ch_view_text("ab"), ch_view_text("ab")));
+	assert_false(ch_view_equal_secret(ch_view_text("ab"), ch_view_text("ax")));
+}
+
+static void a_buffer_grows_and_hands_over(void **state)
+{
+	struct ch_buffer buffer = CH_NONE;
+	char *text;
+
+	for (int i = 0; i < 1000; i++)
+		ch_buffer_printf(&buffer, "%d,", i % 10);
+	assert_int_equal(buffer.used, 2000);
+	text = ch_buffer_steal_text(&buffer);
+	assert_int_equal(strlen(text), 2000);
+	assert_null(buffer.data);
+	free(text);
+}
+
+static void a_secret_is_wiped_and_may_not_be_readable_for_others(void **state)
+{
+	char path[] = "/tmp/mem_test.XXXXXX";
+	int fd = mkstemp(path);
+	CH_AUTO(ch_secret) secret = CH_NONE;
+	struct ch_error err = CH_NONE;
+
+	assert_int_equal(write(fd, "1234\n", 5), 5);
+	close(fd);
+	assert_int_equal(chmod(path, 0400), 0);
+	assert_true(ch_secret_read_file(path, 64, &secret, &err));
+	assert_int_equal(secret.size, 4);
+	assert_memory_equal(secret.data, "1234", 5);
+	ch_secret_free(&secret);
+	assert_null(secret.data);
+	assert_false(ch_secret_read_file(path, 3, &secret, &err));
+	assert_int_equal(err.code, CH_TOO_LARGE);
+	assert_int_equal(chmod(path, 0444), 0);
+	assert_false(ch_secret_read_file(path, 64, &secret, &err));
+	assert_int_equal(err.code, CH_DENIED);
+	unlink(path);
+	assert_false(ch_secret_read_file(path, 64, &secret, &err));
+	assert_int_equal(err.code, CH_NOT_FOUND);
+}
+
+static void a_file_is_replaced_whole(void **state)
+{
+	char directory[] = "/tmp/mem_test.XXXXXX";
+	CH_AUTO(ch_string) path = NULL;
+	CH_AUTO(ch_bytes) content = CH_NONE;
+	struct ch_error err = CH_NONE;
+	struct stat info;
+
+	assert_non_null(mkdtemp(directory));
+	path = ch_format("%s/file", directory);
+	assert_true(ch_write_file(path, ch_view_text("one"), 0640, &err));
+	assert_true(ch_write_file(path, ch_view_text("second"), 0600, &err));
+	assert_int_equal(stat(path, &info), 0);
+	assert_int_equal(info.st_mode & 0777, 0600);
+	assert_true(ch_read_file(path, 6, &content, &err));
+	assert_true(ch_view_equal(ch_view_of(&content), ch_view_text("second")));
+	ch_bytes_free(&content);
+	assert_false(ch_read_file(path, 5, &content, &err));
+	assert_int_equal(err.code, CH_TOO_LARGE);
+	unlink(path);
+	/* Only the file itself was left: no temporary one. */
+	assert_int_equal(rmdir(directory), 0);
+	assert_false(ch_write_file(path, ch_view_text("x"), 0600, &err));
+	assert_int_equal(err.code, CH_NOT_FOUND);
+}
+
+static void random_octets_differ(void **state)
+{
+	uint8_t a[32] = { 0 };
+	uint8_t b[32] = { 0 };
+
+	ch_random(a, sizeof(a));
+	ch_random(b, sizeof(b));
+	assert_memory_not_equal(a, b, sizeof(a));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_scope_frees_what_was_not_stolen),
+		cmocka_unit_test(hexadecimal_goes_both_ways),
+		cmocka_unit_test(views_compare_by_length_and_content),
+		cmocka_unit_test(a_buffer_grows_and_hands_over),
+		cmocka_unit_test(a_secret_is_wiped_and_may_not_be_readable_for_others),
+		cmocka_unit_test(a_file_is_replaced_whole),
+		cmocka_unit_test(random_octets_differ),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
