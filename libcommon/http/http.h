@@ -18,7 +18,9 @@ const char *ch_http_method(const struct ch_http_request *request);
 const char *ch_http_path(const struct ch_http_request *request);
 /* What stood at {name} of the route's path; percent-decoded. "" where the route has none of that name. */
 const char *ch_http_parameter(const struct ch_http_request *request, const char *name);
-const char *ch_http_query(const struct ch_http_request *request, const char *name);  /* NULL: absent */
+const char *ch_http_query(const struct ch_http_request *request, const char *name); /* NULL: absent */
+/* The name of the query's member `index`, for refusing unknown ones; NULL past the end. */
+const char *ch_http_query_name(const struct ch_http_request *request, size_t index);
 const char *ch_http_header(const struct ch_http_request *request, const char *name); /* NULL: absent */
 struct ch_view ch_http_body(const struct ch_http_request *request);
 /* "192.0.2.7": from the PROXY header on a listener that takes one, else from X-Forwarded-For of a trusted
@@ -42,6 +44,9 @@ void ch_http_respond_text(struct ch_http_response *response, int status, const c
  * retry-after. */
 void ch_http_respond_error(struct ch_http_response *response, const struct ch_http_request *request,
 			   const struct ch_error *err);
+/* The same for what has no enum ch_code of its own (405, 406, 415, …). */
+void ch_http_respond_problem(struct ch_http_response *response, const struct ch_http_request *request,
+			     int status, const char *code, const char *detail);
 void ch_http_add_header(struct ch_http_response *response, const char *name, const char *value);
 
 /* A fast handler returns CH_HTTP_LATER to be called again through `slow` on a worker thread. */
@@ -52,8 +57,8 @@ typedef void (*ch_http_slow)(void *state, struct ch_http_request *request, struc
 
 /*
  * method "GET", "POST", …; path with {name} for one segment and a trailing {name...} for the rest
- * ("/ocsp/{request...}"). HEAD is answered from GET. A path that exists with another method gives 405 with
- * Allow; none, 404.
+ * ("/ocsp/{request...}"); a {name} may end in a fixed text ("/crl/{ca}.crl"). HEAD is answered from GET. A
+ * path that exists with another method gives 405 with Allow; none, 404.
  */
 struct ch_http_route {
 	const char *method;
@@ -72,11 +77,12 @@ struct ch_http_config {  /* a section "http" of a daemon's configuration */
 	int64_t workers; /* for slow handlers */
 	int64_t queue;   /* slow requests waiting at the most; more gives 503 with Retry-After */
 	int64_t connection_limit;
-	int64_t connections_per_address; /* 0: no limit (behind HAProxy all come from one) */
-	int64_t idle_us;                 /* a connection without progress is closed */
-	int64_t request_us;              /* a request must be whole by then */
-	bool proxy_protocol;             /* PROXY v1/v2 header is required before anything else */
-	char *tls_certificate;           /* paths; set: HTTPS */
+	int64_t connections_per_address;        /* 0: no limit (behind HAProxy all come from one) */
+	int64_t idle_us;                        /* a connection without progress is closed */
+	int64_t request_us;                     /* a request must be whole by then */
+	bool proxy_protocol;                    /* PROXY v1/v2 header is required before anything else */
+	struct ch_conf_strings trusted_proxies; /* addresses whose X-Forwarded-For is believed */
+	char *tls_certificate;                  /* paths; set: HTTPS */
 	char *tls_key;
 	char *tls_client_ca; /* set: client certificates are asked for, and verified against it when presented
 			      */
@@ -92,8 +98,8 @@ struct ch_http_options {
 	struct ch_metrics *metrics;
 	const char *name; /* label of its metrics: "outside", "operations" */
 };
-/* Metrics: chancery_http_requests_total{listener,route,status}, chancery_http_request_seconds, …connections,
- * …refused_total{reason}. */
+/* Metrics: chancery_http_requests_total{listener,method,route,status}, chancery_http_request_seconds,
+ * …connections, …refused_total{reason}. */
 CH_MUST_USE bool ch_http_start(const struct ch_http_options *options, struct ch_http_server **server,
 			       struct ch_error *err);
 const char *
