@@ -3,8 +3,8 @@
  * bus.h: signed requests and replies over nng req/rep on tls+tcp with mutual TLS.
  *
  * A server has one dispatch table; what is not in it is refused, counted and audited. A client dials every
- * replica of one service; nng balances over those connected and resends to another when one is lost, so what
- * changes state must be idempotent by message id (libcommon/envelope gives each attempt a fresh nonce).
+ * replica of one service, sends to the least busy one that answers and again to another when one is lost or
+ * answers nothing, so what changes state must be idempotent by message id (each attempt has a fresh nonce).
  */
 #ifndef CH_BUS_H
 #define CH_BUS_H

@@ -113,7 +113,8 @@ static bool check_body(struct ch_identity *identity, const struct ch_clock *cloc
 
 	if (!check_shape(body, !replay, err))
 		return false;
-	if (strcmp(body->to_service, self) != 0)
+	/* A reply to a sender that was not recognised names nobody; its request_digest binds it. */
+	if (strcmp(body->to_service, self) != 0 && (replay || body->to_service[0]))
 		return ch_fail(err, CH_DENIED, "message is addressed to service '%.32s', this is '%s'",
 			       body->to_service, self);
 	return check_time(body, ch_clock_now_us(clock), err) &&

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* internal.h: what the files of this module share and nobody else needs. */
+#ifndef CH_BUS_INTERNAL_H
+#define CH_BUS_INTERNAL_H
+
+#include "bus/bus.h"
+
+#include <nng/nng.h>
+#include <nng/supplemental/tls/tls.h>
+#include <pthread.h>
+
+#define ENVELOPE_OVERHEAD (64 * 1024) /* certificate, signature and the other members of a body */
+
+typedef nng_tls_config *ch_auto_tls_config;
+void ch_cleanup_tls_config(nng_tls_config **config);
+
+/* Mutual TLS with the identity's certificate and key. server_name NULL: for a server, which demands a client
+ * certificate. (tls.c) */
+CH_MUST_USE bool ch_bus_tls_config(const struct ch_identity_config *files, const char *server_name,
+				   nng_tls_config **config, struct ch_error *err);
+bool ch_bus_fail_nng(struct ch_error *err, int result, const char *format, ...) CH_PRINTF(3, 4);
+
+/* --- dispatch.c: from the octets of a request to those of its reply, without a socket ---------------------
+ */
+struct ch_bus_dispatcher;
+struct ch_bus_dispatcher *ch_bus_dispatcher_new(const struct ch_bus_server_options *options);
+void ch_bus_dispatcher_free(struct ch_bus_dispatcher *dispatcher);
+/* The largest envelope that any route takes. */
+size_t ch_bus_dispatcher_cap(const struct ch_bus_dispatcher *dispatcher);
+/* Thread-safe. False where not even an error reply could be sealed. */
+CH_MUST_USE bool ch_bus_dispatch(struct ch_bus_dispatcher *dispatcher, struct ch_view request,
+				 struct ch_bytes *reply, struct ch_error *err);
+
+/* --- replica.c: one connection of a client ----------------------------------------------------------------
+ */
+struct slot;
+struct replica {
+	struct ch_bus_client *client;
+	char *address;
+	bool open;
+	nng_socket socket;
+	nng_dialer dialer;
+	/* guarded by client->lock: */
+	int pipe; /* nng's id of the connection; 0: none */
+	int in_flight;
+	bool suspect;      /* did not answer in time, nor a ping; last choice until it is heard again */
+	int64_t heard_us;  /* monotonic: when it answered last */
+	int64_t probed_us; /* monotonic: when the ping under way began */
+	struct slot *idle;
+	struct slot *probe; /* sends pings */
+	bool probing;
+};
+
+struct ch_bus_client {
+	char service[sizeof(((struct ch_peer *)0)->service)];
+	struct ch_identity *identity;
+	const struct ch_clock *clock;
+	struct ch_metrics *metrics;
+	struct ch_metric *resends, *connected;
+	nng_tls_config *tls;
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* a replica connected, or a call ended */
+	bool closing;
+	int in_flight;
+	unsigned turn;
+	struct replica *replicas;
+	size_t count;
+};
+
+enum exchange_result {
+	EXCHANGE_REPLY,
+	EXCHANGE_LOST, /* the connection went away: the request may or may not have been handled */
+	EXCHANGE_HUNG, /* connected, but answers nothing; given up because another replica is there */
+	EXCHANGE_TIMEOUT,
+};
+CH_MUST_USE bool ch_replica_open(struct ch_bus_client *client, const char *address, struct replica *replica,
+				 struct ch_error *err);
+void ch_replica_close(struct replica *replica);
+/* Sends one envelope and waits for what comes back, at most until deadline_us (monotonic). */
+enum exchange_result ch_replica_exchange(struct replica *replica, struct ch_view request, int64_t deadline_us,
+					 struct ch_bytes *reply);
+/* Sends a ping in the background unless one is under way. */
+void ch_replica_probe(struct replica *replica);
+
+/* --- client.c ---------------------------------------------------------------------------------------------
+ */
+/* Another replica that could take over from this one now. The caller holds client->lock. */
+bool ch_bus_has_alternative(const struct ch_bus_client *client, const struct replica *replica);
+/* Waits on `condition` with `lock` held until deadline_us (monotonic). False: timed out. */
+bool ch_bus_wait(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t deadline_us);
+void ch_bus_condition_init(pthread_cond_t *condition); /* on the monotonic clock */
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* system_ca.h: a system CA and identities made on the spot, for the tests of what is signed and verified. */
+#ifndef TEST_SYSTEM_CA_H
+#define TEST_SYSTEM_CA_H
+
+#include "daemon/daemon.h"
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+struct system_ca {
+	char directory[64];
+	char *path; /* of its PEM */
+	EVP_PKEY *key;
+	X509 *certificate;
+	int issued;
+};
+
+/* Aborts when something fails: a test's own tools must work. `directory` is made below TMPDIR or /tmp. */
+void system_ca_make(struct system_ca *ca);
+void system_ca_remove(struct system_ca *ca); /* with its directory */
+/* An identity of service/instance, valid from..to seconds around now. Paths are freed by system_ca_forget. */
+void system_ca_issue(struct system_ca *ca, const char *service, const char *instance, long from, long to,
+		     struct ch_identity_config *files);
+/* The same with any URI, key ("P-256", "P-384") and basicConstraints. */
+void system_ca_issue_odd(struct system_ca *ca, const char *service, const char *uri, const char *group,
+			 int is_ca, struct ch_identity_config *files);
+void system_ca_forget(struct ch_identity_config *files);
+
+#endif
