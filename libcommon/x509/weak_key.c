@@ -114,6 +114,14 @@ static bool check_modulus(const BIGNUM *modulus, struct ch_error *err)
 	return true;
 }
 
+/* FIPS 186-5 §5.4: odd, 2^16 < e < 2^256. */
+static bool exponent_is_good(struct ch_view exponent)
+{
+	while (exponent.size > 0 && exponent.data[0] == 0)
+		exponent = ch_view(exponent.data + 1, exponent.size - 1);
+	return exponent.size >= 3 && exponent.size <= 32 && exponent.data[exponent.size - 1] % 2 == 1;
+}
+
 /* `key` is RSAPublicKey (RFC 8017 A.1.1). */
 static bool check_rsa(struct ch_view key, struct ch_error *err)
 {
@@ -135,10 +143,7 @@ static bool check_rsa(struct ch_view key, struct ch_error *err)
 	int bits = BN_num_bits(modulus);
 	if (bits != 2048 && bits != 3072 && bits != 4096)
 		return ch_fail(err, CH_INVALID, "RSA key: %d bits, 2048, 3072 or 4096 allowed", bits);
-	/* FIPS 186-5 §5.4: odd, 2^16 < e < 2^256 */
-	bool long_enough = e.size > 3 || (e.size == 3 && (e.data[0] > 1 || e.data[1] || e.data[2]));
-	bool short_enough = e.size < 33 || (e.size == 33 && e.data[0] == 0);
-	if (!long_enough || !short_enough || e.data[e.size - 1] % 2 == 0)
+	if (!exponent_is_good(e))
 		return ch_fail(err, CH_INVALID,
 			       "RSA key: the public exponent is not odd, over 2^16 and below 2^256");
 	return check_modulus(modulus, err);
