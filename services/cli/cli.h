@@ -108,6 +108,24 @@ bool cli_system_ca_issue(struct cli *cli, struct ch_error *err);
 bool cli_system_ca_issue_https(struct cli *cli, struct ch_error *err);
 bool cli_operator_init(struct cli *cli, struct ch_error *err);
 bool cli_operator_issue(struct cli *cli, struct ch_error *err);
+bool cli_db_migrate(struct cli *cli, struct ch_error *err);
+bool cli_ca_create(struct cli *cli, struct ch_error *err);
+bool cli_ca_list(struct cli *cli, struct ch_error *err);
+bool cli_ca_show(struct cli *cli, struct ch_error *err);
+bool cli_profile_apply(struct cli *cli, struct ch_error *err);
+bool cli_profile_list(struct cli *cli, struct ch_error *err);
+bool cli_profile_show(struct cli *cli, struct ch_error *err);
+bool cli_certificate_issue(struct cli *cli, struct ch_error *err);
+bool cli_certificate_show(struct cli *cli, struct ch_error *err);
+bool cli_certificate_list(struct cli *cli, struct ch_error *err);
+bool cli_certificate_revoke(struct cli *cli, struct ch_error *err);
+bool cli_certificate_suspend(struct cli *cli, struct ch_error *err);
+bool cli_certificate_reinstate(struct cli *cli, struct ch_error *err);
+bool cli_crl_generate(struct cli *cli, struct ch_error *err);
+bool cli_crl_show(struct cli *cli, struct ch_error *err);
+bool cli_audit_list(struct cli *cli, struct ch_error *err);
+bool cli_vault_status(struct cli *cli, struct ch_error *err);
+bool cli_status(struct cli *cli, struct ch_error *err);
 bool cli_completion_bash(struct cli *cli, struct ch_error *err);
 
 #endif

@@ -18,68 +18,165 @@ static const struct cli_option json_options[] = {
 };
 const struct cli_options cli_json_options = CLI_OPTIONS(json_options);
 
-#define OPTION_DIRECTORY                                                                  \
-	{                                                                                 \
-		"directory", "DIR", "where the CA's certificate and key are", NULL, NULL, \
-			CLI_VALUES_DIRECTORY                                              \
+/* Options that several commands have. */
+#define OPTION(name, value, help)                                    \
+	{                                                            \
+		(name), (value), (help), NULL, NULL, CLI_VALUES_NONE \
 	}
-#define OPTION_DAYS(text)                                                   \
-	{                                                                   \
-		"days", "N", "validity, " text, NULL, NULL, CLI_VALUES_NONE \
+#define OPTION_CHOICE(name, value, help, choices)                         \
+	{                                                                 \
+		(name), (value), (help), NULL, (choices), CLI_VALUES_NONE \
 	}
-#define OPTION_OUT(text)                                              \
-	{                                                             \
-		"out", "PATH", text, NULL, NULL, CLI_VALUES_DIRECTORY \
+#define OPTION_FILE(name, value, help)                               \
+	{                                                            \
+		(name), (value), (help), NULL, NULL, CLI_VALUES_FILE \
 	}
+#define OPTION_PLACE(name, value, help)                                   \
+	{                                                                 \
+		(name), (value), (help), NULL, NULL, CLI_VALUES_DIRECTORY \
+	}
+#define OPTION_VARIABLE(name, value, help, variable)                       \
+	{                                                                  \
+		(name), (value), (help), (variable), NULL, CLI_VALUES_NONE \
+	}
+#define OPTION_DIRECTORY OPTION_PLACE("directory", "DIR", "where the CA's certificate and key are")
+#define OPTION_OPERATIONS                                                                             \
+	OPTION_VARIABLE("operations", "LIST", "daemons' operations ports: 'ocsp-1=127.0.0.1:9101 …'", \
+			"CHANCERY_OPERATIONS")
 
-static const struct cli_option file_ca_init_options[] = { OPTION_DIRECTORY, OPTION_DAYS("default 3650") };
+#define REASONS                                                                                      \
+	"unspecified|keyCompromise|cACompromise|affiliationChanged|superseded|cessationOfOperation|" \
+	"privilegeWithdrawn|"                                                                        \
+	"aACompromise"
+
+static const struct cli_option ca_create_options[] = {
+	OPTION("check", NULL, "prepare and check, but do not approve"),
+};
+static const struct cli_option issue_options[] = {
+	OPTION_FILE("csr", "FILE", "PKCS#10 request, PEM"),
+	OPTION("profile", "NAME", "certificate profile"),
+	OPTION("ca", "NAME", "issuing CA; default: the only one that the profile may use"),
+	OPTION("validity", "DURATION", "such as 30d; default: the profile's"),
+	OPTION("san", "TYPE:VALUE",
+	       "subject alternative name (dns, ip, email, uri) instead of the request's; may be repeated"),
+	OPTION("idempotency-key", "KEY", "the same key again gives the same certificate"),
+	OPTION_FILE("out", "FILE", "write the certificate and its chain there, PEM"),
+};
+static const struct cli_option show_options[] = {
+	OPTION_FILE("out", "FILE", "write the certificate and its chain there, PEM"),
+};
+static const struct cli_option list_options[] = {
+	OPTION_CHOICE("status", "STATUS", "only these", "issued|suspended|revoked|pending|cancelled"),
+	OPTION("subject", "TEXT", "only where the subject holds it"),
+	OPTION("san", "TEXT", "only where a subject alternative name holds it"),
+	OPTION("profile", "NAME", "only of this profile"),
+	OPTION("ca", "NAME", "only of this CA"),
+	OPTION("expires-before", "TIME", "only those that end before: 2027-01-01T00:00:00Z"),
+	OPTION("limit", "N", "at most so many, default 100"),
+	OPTION("cursor", "TEXT", "go on where an earlier list ended"),
+};
+static const struct cli_option revoke_options[] = {
+	OPTION_CHOICE("reason", "REASON", "RFC 5280 §5.3.1, default unspecified", REASONS),
+	OPTION("invalidity-date", "TIME", "since when the key is thought to be compromised"),
+};
+static const struct cli_option audit_list_options[] = {
+	OPTION("type", "TYPE", "only of this type, such as certificate.issued"),
+	OPTION("actor", "NAME", "only by this client or service"),
+	OPTION("subject", "TEXT", "only about this serial, key or CA"),
+	OPTION("since", "TIME", "only from this time on: 2026-11-21T00:00:00Z"),
+	OPTION("after", "N", "only after this sequence number"),
+	OPTION("limit", "N", "at most so many, default 100"),
+};
+static const struct cli_option operations_options[] = { OPTION_OPERATIONS };
+static const struct cli_option migrate_options[] = {
+	OPTION_VARIABLE("database", "URL", "libpq connection string, as the database's owner",
+			"CHANCERY_DATABASE_OWNER"),
+	OPTION_PLACE("schema", "DIR", "directory of the numbered migrations"),
+};
+static const struct cli_option file_ca_init_options[] = {
+	OPTION_DIRECTORY,
+	OPTION("days", "N", "validity, default 3650"),
+};
 static const struct cli_option system_ca_issue_options[] = {
 	OPTION_DIRECTORY,
-	{ "service", "NAME", "the daemon's service", NULL, "gateway|issuer|ocsp|tsa|crl|audit|vault|operator",
-	  CLI_VALUES_NONE },
-	{ "instance", "NAME", "the daemon's instance, such as ocsp-1", NULL, NULL, CLI_VALUES_NONE },
-	OPTION_DAYS("default 825"),
-	OPTION_OUT("directory for certificate.pem and key.pem"),
+	OPTION_CHOICE("service", "NAME", "the daemon's service",
+		      "gateway|issuer|ocsp|tsa|crl|audit|vault|operator"),
+	OPTION("instance", "NAME", "the daemon's instance, such as ocsp-1"),
+	OPTION("days", "N", "validity, default 825"),
+	OPTION_PLACE("out", "DIR", "for certificate.pem and key.pem"),
 };
 static const struct cli_option system_ca_https_options[] = {
 	OPTION_DIRECTORY,
-	{ "dns", "NAME", "a DNS name of the gateway; may be repeated", NULL, NULL, CLI_VALUES_NONE },
-	{ "ip", "ADDRESS", "an address of the gateway; may be repeated", NULL, NULL, CLI_VALUES_NONE },
-	OPTION_DAYS("default 825"),
-	OPTION_OUT("directory for https-certificate.pem and https-key.pem"),
+	OPTION("dns", "NAME", "a DNS name of the gateway; may be repeated"),
+	OPTION("ip", "ADDRESS", "an address of the gateway; may be repeated"),
+	OPTION("days", "N", "validity, default 825"),
+	OPTION_PLACE("out", "DIR", "for https-certificate.pem and https-key.pem"),
 };
 static const struct cli_option operator_issue_options[] = {
 	OPTION_DIRECTORY,
-	{ "name", "NAME", "the operator's name", NULL, NULL, CLI_VALUES_NONE },
-	{ "role", "ROLE", "what the operator may do; may be repeated", NULL, "requester|officer",
-	  CLI_VALUES_NONE },
-	{ "tenant", "TENANT", "the operator's tenant, default 'default'", NULL, NULL, CLI_VALUES_NONE },
-	OPTION_DAYS("default 365"),
-	OPTION_OUT("prefix of the files PATH.pem and PATH.key"),
+	OPTION("name", "NAME", "the operator's name"),
+	OPTION_CHOICE("role", "ROLE", "what the operator may do; may be repeated", "requester|officer"),
+	OPTION("tenant", "TENANT", "the operator's tenant, default 'default'"),
+	OPTION("days", "N", "validity, default 365"),
+	OPTION_FILE("out", "PREFIX", "write PREFIX.pem and PREFIX.key"),
 };
 
+#define NO_OPTIONS      \
+	{               \
+		NULL, 0 \
+	}
+#define NO_ARGUMENTS .max_arguments = 0
+#define ONE_ARGUMENT .min_arguments = 1, .max_arguments = 1
+#define ARGUMENTS    .min_arguments = 1, .max_arguments = CLI_ANY_NUMBER
+#define FILES        .argument_values = CLI_VALUES_FILE
+
 const struct cli_command cli_commands[] = {
+	{ "ca", "create", "FILE", "Make the CA that a document describes; checks and approves as the officer",
+	  CLI_OPTIONS(ca_create_options), .connects = true, ONE_ARGUMENT, FILES, .run = cli_ca_create },
+	{ "ca", "list", "", "List the CAs", NO_OPTIONS, .connects = true, NO_ARGUMENTS, .run = cli_ca_list },
+	{ "ca", "show", "NAME", "Show a CA and its certificate", NO_OPTIONS, .connects = true, ONE_ARGUMENT,
+	  .run = cli_ca_show },
+	{ "profile", "apply", "FILE...", "Load certificate profiles from documents", NO_OPTIONS,
+	  .connects = true, ARGUMENTS, FILES, .run = cli_profile_apply },
+	{ "profile", "list", "", "List the certificate profiles", NO_OPTIONS, .connects = true, NO_ARGUMENTS,
+	  .run = cli_profile_list },
+	{ "profile", "show", "NAME", "Show a certificate profile", NO_OPTIONS, .connects = true, ONE_ARGUMENT,
+	  .run = cli_profile_show },
+	{ "certificate", "issue", "", "Issue a certificate from a CSR", CLI_OPTIONS(issue_options),
+	  .connects = true, NO_ARGUMENTS, .run = cli_certificate_issue },
+	{ "certificate", "show", "SERIAL", "Show a certificate", CLI_OPTIONS(show_options), .connects = true,
+	  ONE_ARGUMENT, .run = cli_certificate_show },
+	{ "certificate", "list", "", "List certificates", CLI_OPTIONS(list_options), .connects = true,
+	  NO_ARGUMENTS, .run = cli_certificate_list },
+	{ "certificate", "revoke", "SERIAL...", "Revoke certificates", CLI_OPTIONS(revoke_options),
+	  .connects = true, ARGUMENTS, .run = cli_certificate_revoke },
+	{ "certificate", "suspend", "SERIAL...", "Put certificates on hold", NO_OPTIONS, .connects = true,
+	  ARGUMENTS, .run = cli_certificate_suspend },
+	{ "certificate", "reinstate", "SERIAL...", "Take certificates off hold", NO_OPTIONS, .connects = true,
+	  ARGUMENTS, .run = cli_certificate_reinstate },
+	{ "crl", "generate", "CA", "Make a new CRL now", NO_OPTIONS, .connects = true, ONE_ARGUMENT,
+	  .run = cli_crl_generate },
+	{ "crl", "show", "CA", "Show the newest CRL's number and times", NO_OPTIONS, .connects = true,
+	  ONE_ARGUMENT, .run = cli_crl_show },
+	{ "audit", "list", "", "List audit events", CLI_OPTIONS(audit_list_options), .connects = true,
+	  NO_ARGUMENTS, .run = cli_audit_list },
+	{ "vault", "status", "", "Show each vault's HSMs", CLI_OPTIONS(operations_options), .json = true,
+	  NO_ARGUMENTS, .run = cli_vault_status },
+	{ "status", "", "", "Show whether the suite answers and each daemon is ready",
+	  CLI_OPTIONS(operations_options), .connects = true, NO_ARGUMENTS, .run = cli_status },
+	{ "db", "migrate", "", "Bring the database's schema up to date", CLI_OPTIONS(migrate_options),
+	  NO_ARGUMENTS, .run = cli_db_migrate },
 	{ "system-ca", "init", "", "Make the CA of the daemons' identities",
-	  CLI_OPTIONS(file_ca_init_options), false, false, 0, 0, CLI_VALUES_NONE, cli_system_ca_init },
+	  CLI_OPTIONS(file_ca_init_options), NO_ARGUMENTS, .run = cli_system_ca_init },
 	{ "system-ca", "issue", "", "Issue a daemon instance's identity",
-	  CLI_OPTIONS(system_ca_issue_options), false, false, 0, 0, CLI_VALUES_NONE, cli_system_ca_issue },
+	  CLI_OPTIONS(system_ca_issue_options), NO_ARGUMENTS, .run = cli_system_ca_issue },
 	{ "system-ca", "issue-https", "", "Issue the gateway's HTTPS certificate",
-	  CLI_OPTIONS(system_ca_https_options), false, false, 0, 0, CLI_VALUES_NONE,
-	  cli_system_ca_issue_https },
+	  CLI_OPTIONS(system_ca_https_options), NO_ARGUMENTS, .run = cli_system_ca_issue_https },
 	{ "operator", "init", "", "Make the CA of operators' client certificates",
-	  CLI_OPTIONS(file_ca_init_options), false, false, 0, 0, CLI_VALUES_NONE, cli_operator_init },
+	  CLI_OPTIONS(file_ca_init_options), NO_ARGUMENTS, .run = cli_operator_init },
 	{ "operator", "issue", "", "Issue an operator's client certificate",
-	  CLI_OPTIONS(operator_issue_options), false, false, 0, 0, CLI_VALUES_NONE, cli_operator_issue },
-	{ "completion",
-	  "bash",
-	  "",
-	  "Print the completion script for bash",
-	  { NULL, 0 },
-	  false,
-	  false,
-	  0,
-	  0,
-	  CLI_VALUES_NONE,
-	  cli_completion_bash },
+	  CLI_OPTIONS(operator_issue_options), NO_ARGUMENTS, .run = cli_operator_issue },
+	{ "completion", "bash", "", "Print the completion script for bash", NO_OPTIONS, NO_ARGUMENTS,
+	  .run = cli_completion_bash },
 };
 const size_t cli_command_count = CH_COUNT(cli_commands);

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* approval.c: checks and signs what an officer approves. Called by ca.c. */
+#include "approval.h"
+
+#include "x509/operator.h"
+#include "x509/x509.h"
+
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define KEY_CAP     65536
+#define DAY_SECONDS INT64_C(86400)
+
+CH_DEFINE_AUTO_POINTER(approval_bio, BIO, BIO_free_all)
+CH_DEFINE_AUTO_POINTER(approval_key_context, EVP_PKEY_CTX, EVP_PKEY_CTX_free)
+
+bool approval_open(struct ch_view to_be_signed, X509 **certificate, struct ch_error *err)
+{
+	static const uint8_t nothing[1] = { 0 };
+	CH_AUTO(ch_bytes)
+	der = ch_signed_assemble(to_be_signed, ch_algorithm_find("ecdsa-p256"),
+				 ch_view(nothing, sizeof(nothing)));
+
+	if (!ch_certificate_read(ch_view_of(&der), certificate, err))
+		return ch_fail_in(err, "the TBSCertificate to approve");
+	return true;
+}
+
+static bool check_name(const char *what, const X509_NAME *name, const X509_NAME *expected,
+		       struct ch_error *err)
+{
+	if (X509_NAME_cmp(name, expected) == 0)
+		return true;
+	return ch_fail(err, CH_DENIED, "the TBSCertificate's %s is not the one to be approved", what);
+}
+
+static bool check_subject(X509 *certificate, const char *expected, struct ch_error *err)
+{
+	CH_AUTO(ch_bytes) der = CH_NONE;
+	const uint8_t *at;
+	CH_AUTO(X509_NAME) name = NULL;
+
+	if (!expected)
+		return ch_fail(err, CH_INVALID, "the document has no subject");
+	if (!ch_name_parse(expected, &der, err))
+		return false;
+	at = der.data;
+	name = d2i_X509_NAME(NULL, &at, (long)der.size);
+	if (!name)
+		return ch_fail_openssl(err, CH_INVALID, "subject '%s'", expected);
+	return check_name("subject", X509_get_subject_name(certificate), name, err);
+}
+
+static bool check_issuer(X509 *certificate, X509 *parent, struct ch_error *err)
+{
+	const X509_NAME *expected = X509_get_subject_name(parent ? parent : certificate);
+
+	return check_name("issuer", X509_get_issuer_name(certificate), expected, err);
+}
+
+static bool check_key(X509 *certificate, const char *expected, struct ch_error *err)
+{
+	EVP_PKEY *key = X509_get0_pubkey(certificate);
+	const struct ch_algorithm *algorithm = key ? ch_algorithm_of_key(key) : NULL;
+
+	if (!algorithm || !expected || strcmp(algorithm->name, expected) != 0)
+		return ch_fail(err, CH_DENIED, "the TBSCertificate's key is %s, the document asks for %s",
+			       algorithm ? algorithm->name : "unknown", expected ? expected : "none");
+	return true;
+}
+
+static bool check_constraints(X509 *certificate, const char *path_length, struct ch_error *err)
+{
+	long expected = path_length ? strtol(path_length, NULL, 10) : -1;
+
+	if (!(X509_get_extension_flags(certificate) & EXFLAG_CA))
+		return ch_fail(err, CH_DENIED, "the TBSCertificate is not of a CA (basicConstraints)");
+	if (X509_get_key_usage(certificate) != (KU_KEY_CERT_SIGN | KU_CRL_SIGN))
+		return ch_fail(err, CH_DENIED,
+			       "the TBSCertificate's key usage is 0x%x, not keyCertSign and cRLSign alone",
+			       X509_get_key_usage(certificate));
+	if (X509_get_pathlen(certificate) != expected)
+		return ch_fail(err, CH_DENIED,
+			       "the TBSCertificate's path length is %ld, the document's %ld (-1: none)",
+			       X509_get_pathlen(certificate), expected);
+	return true;
+}
+
+static bool seconds_from_now(const ASN1_TIME *time, int64_t *seconds)
+{
+	int days = 0, rest = 0;
+
+	if (!ASN1_TIME_diff(&days, &rest, NULL, time))
+		return false;
+	*seconds = days * DAY_SECONDS + rest;
+	return true;
+}
+
+static bool check_validity(X509 *certificate, const char *validity, struct ch_error *err)
+{
+	int64_t asked, begin, end;
+
+	if (!validity)
+		return ch_fail(err, CH_INVALID, "the document has no validity");
+	if (!document_seconds(validity, &asked, err))
+		return false;
+	if (!seconds_from_now(X509_get0_notBefore(certificate), &begin) ||
+	    !seconds_from_now(X509_get0_notAfter(certificate), &end))
+		return ch_fail(err, CH_DENIED, "the TBSCertificate's validity does not decode");
+	if (begin > DAY_SECONDS || end > asked + DAY_SECONDS || end - begin > asked + DAY_SECONDS)
+		return ch_fail(err, CH_DENIED,
+			       "the TBSCertificate's validity is longer than %s or begins later", validity);
+	return true;
+}
+
+bool approval_check(X509 *certificate, const struct document *document, X509 *parent, struct ch_error *err)
+{
+	return check_subject(certificate, document->subject, err) && check_issuer(certificate, parent, err) &&
+	       check_key(certificate, document->key, err) &&
+	       check_constraints(certificate, document->path_length, err) &&
+	       check_validity(certificate, document->validity, err);
+}
+
+void approval_show(X509 *certificate)
+{
+	fprintf(stderr, "To be approved:\n");
+	X509_print_ex_fp(stderr, certificate, XN_FLAG_RFC2253,
+			 X509_FLAG_NO_HEADER | X509_FLAG_NO_VERSION | X509_FLAG_NO_SIGNAME |
+				 X509_FLAG_NO_SIGDUMP | X509_FLAG_NO_PUBKEY);
+}
+
+bool approval_sign(const char *key_file, struct ch_view to_be_signed, struct ch_bytes *signature,
+		   struct ch_error *err)
+{
+	CH_AUTO(ch_bytes) digest = ch_approval_message("ca-certificate", to_be_signed);
+	CH_AUTO(ch_secret) text = CH_NONE;
+	CH_AUTO(approval_bio) bio = NULL;
+	CH_AUTO(EVP_PKEY) key = NULL;
+	CH_AUTO(approval_key_context) context = NULL;
+	CH_AUTO(ch_bytes) result = CH_NONE;
+
+	if (!ch_secret_read_file(key_file, KEY_CAP, &text, err))
+		return false;
+	bio = BIO_new_mem_buf(text.data, (int)text.size);
+	key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
+	context = key ? EVP_PKEY_CTX_new(key, NULL) : NULL;
+	if (!context || EVP_PKEY_sign_init(context) <= 0 ||
+	    EVP_PKEY_CTX_set_signature_md(context, EVP_sha256()) <= 0 ||
+	    EVP_PKEY_sign(context, NULL, &result.size, digest.data, digest.size) <= 0)
+		return ch_fail_openssl(err, CH_INVALID, "key '%s' cannot sign an approval", key_file);
+	result.data = ch_alloc(result.size);
+	if (EVP_PKEY_sign(context, result.data, &result.size, digest.data, digest.size) <= 0)
+		return ch_fail_openssl(err, CH_INTERNAL, "key '%s' cannot sign an approval", key_file);
+	*signature = CH_STEAL(result);
+	return true;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* status.c: `chancery status`: whether the suite answers, and each daemon's readiness where its operations
+ * port is known. */
+#include "client.h"
+#include "operations.h"
+#include "output.h"
+
+static const struct cli_column columns[] = {
+	{ "INSTANCE", "instance" },
+	{ "STATE", "state" },
+	{ "ADDRESS", "address" },
+	{ "DETAIL", "detail" },
+};
+
+static cJSON *add_row(cJSON *rows, const char *instance, const char *address)
+{
+	cJSON *row = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(row, "instance", instance);
+	cJSON_AddStringToObject(row, "address", address);
+	cJSON_AddItemToArray(rows, row);
+	return row;
+}
+
+static void set_state(struct cli *cli, cJSON *row, bool ready, const char *state, const char *detail)
+{
+	cJSON_AddStringToObject(row, "state", state);
+	cJSON_AddStringToObject(row, "detail", detail);
+	if (!ready)
+		cli->exit_code = CLI_EXIT_FINDINGS;
+}
+
+/* A whole request through the load balancer: TLS, this operator's certificate, gateway, issuer, database. */
+static void ask_suite(struct cli *cli, cJSON *rows)
+{
+	const char *url = cli_value(cli, "url");
+	CH_AUTO(cJSON) answer = NULL;
+	struct ch_error err = CH_NONE;
+	cJSON *row = add_row(rows, "suite", url ? url : "");
+
+	if (cli_get(cli, "/v1/cas", &answer, &err))
+		set_state(cli, row, true, "answers", "");
+	else
+		set_state(cli, row, false, "fails", err.message);
+}
+
+static void ask_daemon(struct cli *cli, const struct operations_port *port, cJSON *rows)
+{
+	CH_AUTO(ch_bytes) body = CH_NONE;
+	CH_AUTO(ch_string) text = NULL;
+	struct ch_error err = CH_NONE;
+	cJSON *row = add_row(rows, port->instance, port->address);
+	long status = 0;
+
+	if (!operations_get(port, "/readyz", &status, &body, &err)) {
+		set_state(cli, row, false, "down", err.message);
+		return;
+	}
+	text = ch_strndup((const char *)body.data, body.size < 200 ? body.size : 200);
+	set_state(cli, row, status == 200, status == 200 ? "ready" : "not ready", status == 200 ? "" : text);
+}
+
+bool cli_status(struct cli *cli, struct ch_error *err)
+{
+	CH_AUTO(cJSON) rows = cJSON_CreateArray();
+	CH_AUTO(operations_ports) ports = CH_NONE;
+	const char *url;
+
+	if (!cli_require(cli, "url", &url, err) ||
+	    !operations_read(cli_value_or(cli, "operations", ""), &ports, err))
+		return false;
+	ask_suite(cli, rows);
+	for (size_t i = 0; i < ports.count; i++)
+		ask_daemon(cli, &ports.items[i], rows);
+	cli_print_table(cli, rows, columns, CH_COUNT(columns));
+	return true;
+}
