@@ -10,6 +10,8 @@
 #include "audit.pb-c.h"
 #include "bus/bus.h"
 
+#define CH_EVENT_DOMAIN "chancery/event/v1" /* what the signature of an event covers begins with it */
+
 struct ch_audit_detail {
 	const char *name;
 	const char *value;
