@@ -52,6 +52,18 @@ struct ch_view ch_http_client_certificate(const struct ch_http_request *request)
 	return request->connection->certificate;
 }
 
+const struct ch_error *ch_http_client_certificate_error(const struct ch_http_request *request)
+{
+	return request->connection->certificate_state == CERTIFICATE_BAD
+		       ? &request->connection->certificate_error
+		       : NULL;
+}
+
+size_t ch_http_route_index(const struct ch_http_request *request)
+{
+	return (size_t)(request->route - request->server->routes);
+}
+
 static void peer_text(const struct sockaddr *address, char text[64])
 {
 	if (address && address->sa_family == AF_INET)

@@ -28,6 +28,10 @@ struct ch_view ch_http_body(const struct ch_http_request *request);
 const char *ch_http_client_address(const struct ch_http_request *request);
 /* The verified TLS client certificate, DER; empty where there is none (plain HTTP, or none was presented). */
 struct ch_view ch_http_client_certificate(const struct ch_http_request *request);
+/* With handlers_refuse_certificates: why the certificate that was presented is not accepted; else NULL. */
+const struct ch_error *ch_http_client_certificate_error(const struct ch_http_request *request);
+/* Which of ch_http_options.routes it came in by. */
+size_t ch_http_route_index(const struct ch_http_request *request);
 const char *
 ch_http_trace_id(const struct ch_http_request *request); /* from traceparent, or made; 32 hex digits */
 
@@ -97,6 +101,9 @@ struct ch_http_options {
 	void *state;
 	struct ch_metrics *metrics;
 	const char *name; /* label of its metrics: "outside", "operations" */
+	/* A client certificate that does not verify is answered 401 before any handler; set, handlers ask
+	 * ch_http_client_certificate_error and refuse (and audit) it themselves. */
+	bool handlers_refuse_certificates;
 };
 /* Metrics: chancery_http_requests_total{listener,method,route,status}, chancery_http_request_seconds,
  * …connections, …refused_total{reason}. */

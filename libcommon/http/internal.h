@@ -102,6 +102,7 @@ struct ch_http_server {
 	char **trusted_proxies;
 	size_t trusted_proxy_count;
 	bool tls_on;
+	bool handlers_refuse_certificates;
 	struct http_tls tls;
 	int listen_fd;
 	char address[80];

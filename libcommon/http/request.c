@@ -172,7 +172,8 @@ static bool admit(struct ch_http_request *request, struct http_framing *framing,
 		       "malformed request: the request target is not a path");
 		return false;
 	}
-	if (request->server->tls_on && !http_tls_check_client(request->mhd, request->connection, &err))
+	if (request->server->tls_on && !http_tls_check_client(request->mhd, request->connection, &err) &&
+	    !request->server->handlers_refuse_certificates)
 		return refuse_error(request, "client-certificate", ch_code_http_status(err.code), &err);
 	if (!find_route(request) || !read_query(request))
 		return false;

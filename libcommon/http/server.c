@@ -23,7 +23,7 @@ static const struct ch_conf_field fields[] = {
 		      .help = "host:port; port 0 picks a free one"),
 	CH_CONF_FIELD(struct ch_http_config, threads, CH_CONF_INTEGER, .default_text = "2", .min = 1,
 		      .max = 64, .help = "event threads"),
-	CH_CONF_FIELD(struct ch_http_config, workers, CH_CONF_INTEGER, .default_text = "8", .min = 1,
+	CH_CONF_FIELD(struct ch_http_config, workers, CH_CONF_INTEGER, .default_text = "32", .min = 1,
 		      .max = 256, .help = "threads for requests that wait for another service"),
 	CH_CONF_FIELD(struct ch_http_config, queue, CH_CONF_INTEGER, .default_text = "1024", .min = 1,
 		      .max = 65536, .help = "such requests waiting at the most; more gives 503"),
@@ -171,6 +171,7 @@ static struct ch_http_server *server_new(const struct ch_http_options *options)
 	server->request_us = or_default(options->config->request_us, 30 * CH_SECOND);
 	server->listen_fd = -1;
 	server->tls_on = options->config->tls_certificate != NULL;
+	server->handlers_refuse_certificates = options->handlers_refuse_certificates;
 	copy_proxies(server, &options->config->trusted_proxies);
 	open_locks(server);
 	http_stats_open(&server->stats, options->metrics, options->name, options->routes,
