@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rest_cas.c: /v1/cas: making a CA in two steps (its to-be-signed certificate out, officers' signatures in)
+ * and looking at CAs. Called by rest_dispatch. */
+#include "gateway.h"
+
+#include "json.h"
+#include "text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define APPROVALS_MAX 16
+#define APPROVAL_CAP  ((size_t)16 * 1024) /* base64 of a certificate or a signature */
+
+/* Preparing makes a key on one HSM and copies it to the other: RSA 4096 takes seconds. */
+static const struct exchange prepare_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_PREPARE_CA,
+						  CHANCERY__PAYLOAD_TYPE__PAYLOAD_PREPARE_CA_REPLY,
+						  &chancery__prepare_ca_reply__descriptor, 60 * CH_SECOND };
+static const struct exchange approve_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_APPROVE_CA,
+						  CHANCERY__PAYLOAD_TYPE__PAYLOAD_CA_REPLY,
+						  &chancery__ca_reply__descriptor, 30 * CH_SECOND };
+static const struct exchange get_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_GET_CA,
+					      CHANCERY__PAYLOAD_TYPE__PAYLOAD_CA_REPLY,
+					      &chancery__ca_reply__descriptor, 5 * CH_SECOND };
+static const struct exchange list_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_CAS,
+					       CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_CAS_REPLY,
+					       &chancery__list_cas_reply__descriptor, 5 * CH_SECOND };
+
+static cJSON *ca_json(const Chancery__Ca *ca)
+{
+	cJSON *tree = cJSON_CreateObject();
+
+	add_text(tree, "name", ca->name);
+	add_optional_text(tree, "parent", ca->parent);
+	add_text(tree, "state", ca->state);
+	add_text(tree, "subject", ca->subject);
+	add_text(tree, "key_id", ca->key_id);
+	add_text(tree, "key_algorithm", ca->key_algorithm);
+	add_time(tree, "not_before", ca->not_before_us);
+	add_time(tree, "not_after", ca->not_after_us);
+	add_number(tree, "certificates_issued", ca->certificates_issued);
+	add_optional_text(tree, "ocsp_url", ca->ocsp_url);
+	add_optional_text(tree, "crl_url", ca->crl_url);
+	add_optional_text(tree, "ca_issuers_url", ca->ca_issuers_url);
+	add_pem(tree, "certificate", ca->certificate_der);
+	add_pem(tree, "chain", ca->chain_der);
+	return tree;
+}
+
+static bool answer_ca(struct call *call, const Chancery__Ca *ca, struct ch_error *err)
+{
+	CH_AUTO(ch_buffer) pem = CH_NONE;
+
+	if (!ca)
+		return ch_fail(err, CH_INTERNAL, "the issuer answered without a CA");
+	if (!answer_wants(call, MEDIA_PEM)) {
+		answer_json(call, 200, ca_json(ca));
+		return true;
+	}
+	if (!ca->certificate_der.len)
+		return ch_fail(err, CH_CONFLICT, "CA '%s' is %s: it has no certificate yet", ca->name,
+			       ca->state);
+	if (!pem_of(ch_view(ca->certificate_der.data, ca->certificate_der.len), &pem, err) ||
+	    !pem_of(ch_view(ca->chain_der.data, ca->chain_der.len), &pem, err))
+		return false;
+	ch_http_respond(call->response, 200, MEDIA_PEM, ch_buffer_steal(&pem));
+	return true;
+}
+
+bool rest_ca_list(struct call *call, struct ch_error *err)
+{
+	Chancery__ListCasRequest request = CHANCERY__LIST_CAS_REQUEST__INIT;
+	const Chancery__ListCasReply *reply;
+	CH_AUTO(ch_proto) message = NULL;
+	cJSON *tree;
+	cJSON *list;
+
+	if (!call_peer(call, call->gateway->issuer, &list_exchange, &request.base, &message, err))
+		return false;
+	reply = (const Chancery__ListCasReply *)message;
+	tree = cJSON_CreateObject();
+	list = cJSON_AddArrayToObject(tree, "cas");
+	for (size_t i = 0; i < reply->n_cas; i++)
+		cJSON_AddItemToArray(list, ca_json(reply->cas[i]));
+	answer_json(call, 200, tree);
+	return true;
+}
+
+bool rest_ca_get(struct call *call, struct ch_error *err)
+{
+	Chancery__GetCaRequest request = CHANCERY__GET_CA_REQUEST__INIT;
+	CH_AUTO(ch_proto) message = NULL;
+	const char *name;
+
+	if (!path_name(call, &name, err))
+		return false;
+	request.name = (char *)(uintptr_t)name;
+	return call_peer(call, call->gateway->issuer, &get_exchange, &request.base, &message, err) &&
+	       answer_ca(call, ((const Chancery__CaReply *)message)->ca, err);
+}
+
+bool rest_ca_prepare(struct call *call, struct ch_error *err)
+{
+	Chancery__PrepareCaRequest request = CHANCERY__PREPARE_CA_REQUEST__INIT;
+	const Chancery__PrepareCaReply *reply;
+	CH_AUTO(ch_proto) message = NULL;
+	CH_AUTO(ch_string) document = NULL;
+	cJSON *tree;
+
+	if (!body_document(call, &document, err))
+		return false;
+	request.requester = &call->requester;
+	request.document = document;
+	if (!call_peer(call, call->gateway->issuer, &prepare_exchange, &request.base, &message, err))
+		return false;
+	reply = (const Chancery__PrepareCaReply *)message;
+	CH_AUTO(ch_string)
+	tbs = text_to_base64(ch_view(reply->tbs_certificate.data, reply->tbs_certificate.len));
+	CH_AUTO(ch_string) location = ch_format("/v1/cas/%s", reply->name);
+	tree = cJSON_CreateObject();
+	add_text(tree, "name", reply->name);
+	add_text(tree, "key_id", reply->key_id);
+	add_text(tree, "signing_key_id", reply->signing_key_id);
+	cJSON_AddStringToObject(tree, "tbs_certificate", tbs);
+	cJSON_AddBoolToObject(tree, "already_active", reply->already_active);
+	ch_http_add_header(call->response, "Location", location);
+	answer_json(call, 201, tree);
+	return true;
+}
+
+/* --- approving
+ * --------------------------------------------------------------------------------------------------- */
+
+struct approvals {
+	Chancery__Approval items[APPROVALS_MAX];
+	Chancery__Approval *pointers[APPROVALS_MAX];
+	size_t count;
+};
+
+static void approvals_free(struct approvals *approvals)
+{
+	for (size_t i = 0; i < approvals->count; i++) {
+		free(approvals->items[i].certificate.data);
+		free(approvals->items[i].signature.data);
+	}
+}
+CH_DEFINE_AUTO_VALUE(approvals, struct approvals, approvals_free)
+
+static bool take_octets(const cJSON *item, const char *name, ProtobufCBinaryData *octets,
+			struct ch_error *err)
+{
+	struct ch_bytes decoded;
+	const char *text;
+
+	if (!json_string(item, name, JSON_REQUIRED, APPROVAL_CAP, &text, err))
+		return false;
+	if (!text_base64(ch_view_text(text), &decoded, err))
+		return ch_fail_in(err, "member '%s'", name);
+	*octets = (ProtobufCBinaryData){ decoded.size, decoded.data };
+	return decoded.size || ch_fail(err, CH_INVALID, "member '%s' is empty", name);
+}
+
+static bool take_approval(const cJSON *item, struct approvals *approvals, struct ch_error *err)
+{
+	static const char *const known[] = { "certificate", "signature", NULL };
+	Chancery__Approval *approval = &approvals->items[approvals->count];
+
+	if (!cJSON_IsObject(item))
+		return ch_fail(err, CH_INVALID, "it is not an object");
+	chancery__approval__init(approval);
+	approvals->pointers[approvals->count++] = approval;
+	return json_only(item, "an approval", known, err) &&
+	       take_octets(item, "certificate", &approval->certificate, err) &&
+	       take_octets(item, "signature", &approval->signature, err);
+}
+
+static bool read_approvals(const struct call *call, struct approvals *approvals, struct ch_error *err)
+{
+	static const char *const known[] = { "approvals", NULL };
+	CH_AUTO(cJSON) body = NULL;
+	const cJSON *list;
+	const cJSON *item;
+	size_t index = 0;
+
+	if (!body_object(call, known, false, &body, err) ||
+	    !json_array(body, "approvals", JSON_REQUIRED, APPROVALS_MAX, &list, err))
+		return false;
+	cJSON_ArrayForEach(item, list)
+	{
+		if (!take_approval(item, approvals, err))
+			return ch_fail_in(err, "approvals[%zu]", index);
+		index++;
+	}
+	return approvals->count || ch_fail(err, CH_INVALID, "member 'approvals' is empty");
+}
+
+bool rest_ca_approve(struct call *call, struct ch_error *err)
+{
+	Chancery__ApproveCaRequest request = CHANCERY__APPROVE_CA_REQUEST__INIT;
+	CH_AUTO(approvals) approvals = CH_NONE;
+	CH_AUTO(ch_proto) message = NULL;
+	const char *name;
+
+	if (!path_name(call, &name, err) || !read_approvals(call, &approvals, err))
+		return false;
+	request.requester = &call->requester;
+	request.name = (char *)(uintptr_t)name;
+	request.n_approvals = approvals.count;
+	request.approvals = approvals.pointers;
+	return call_peer(call, call->gateway->issuer, &approve_exchange, &request.base, &message, err) &&
+	       answer_ca(call, ((const Chancery__CaReply *)message)->ca, err);
+}
