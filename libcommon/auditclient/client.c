@@ -125,10 +125,10 @@ static bool may_record(const struct ch_audit_client *client, struct ch_error *er
 {
 	if (client->broken)
 		return ch_fail(err, CH_UNAVAILABLE, "audit spool has failed; the daemon must be restarted");
-	if (client->spool.bytes >= client->options.spool_cap)
+	if (client->spool.bytes - client->send_offset >= client->options.spool_cap)
 		return ch_fail(err, CH_UNAVAILABLE,
 			       "audit spool is full: %lld octets wait for the audit service",
-			       (long long)client->spool.bytes);
+			       (long long)(client->spool.bytes - client->send_offset));
 	return true;
 }
 
