@@ -292,7 +292,8 @@ GRANT SELECT, INSERT, UPDATE ON cas, certificates TO chancery_issuer;
 GRANT SELECT, INSERT ON profiles, issue_requests, service_certificates TO chancery_issuer;
 GRANT SELECT, INSERT ON revocation_log TO chancery_issuer;
 GRANT SELECT, UPDATE ON revocation_log_head TO chancery_issuer;
-GRANT SELECT, INSERT, DELETE ON audit_outbox TO chancery_issuer, chancery_crl;
+-- UPDATE of one column is what a row lock (FOR UPDATE SKIP LOCKED) asks for.
+GRANT SELECT, INSERT, DELETE, UPDATE (created_at) ON audit_outbox TO chancery_issuer, chancery_crl;
 -- Who answers for status sees status and no more: neither names nor the certificate nor who asked for it.
 GRANT SELECT (expiry_period, ca_id, serial, tenant_id, status, not_before, not_after, issued_at, revoked_at, revocation_reason,
               invalidity_date) ON certificates TO chancery_ocsp, chancery_crl;
