@@ -20,63 +20,9 @@
 
 #include <cmocka.h>
 
-#define TOOL   "../tools/private_postgres.sh"
-#define SCHEMA "../../proto/schema"
-
-static char scratch[] = "/tmp/chancery-db-test-XXXXXX";
+#include "postgres.h"
 
 /* --- fixture --- */
-
-static void shell(const char *format, ...)
-{
-	char command[1024];
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(command, sizeof(command), format, arguments);
-	va_end(arguments);
-	if (system(command) != 0)
-		fail_msg("failed: %s", command);
-}
-
-static void url_of(const char *role, const char *extra, char url[512])
-{
-	snprintf(url, 512, "host=%s/run dbname=chancery user=%s %s", scratch, role, extra);
-}
-
-static int start_server(void **state)
-{
-	char url[512];
-	struct ch_error err;
-
-	if (!mkdtemp(scratch))
-		return -1;
-	shell("%s start %s >/dev/null", TOOL, scratch);
-	url_of("owner", "", url);
-	if (ch_db_migrate(url, SCHEMA, NULL, NULL, &err))
-		return 0;
-	fprintf(stderr, "%s\n", err.message);
-	return -1;
-}
-
-static int stop_server(void **state)
-{
-	shell("%s stop %s && rm -rf %s", TOOL, scratch, scratch);
-	return 0;
-}
-
-static struct ch_db *open_as(const char *role, int64_t pool_size)
-{
-	char url[512];
-	struct ch_error err;
-	struct ch_db *db = NULL;
-
-	url_of(role, "", url);
-	struct ch_database_config config = { url, pool_size };
-	if (!ch_db_open(&config, "db-test", NULL, &db, &err))
-		fail_msg("%s", err.message);
-	return db;
-}
 
 static struct ch_transaction *begin(struct ch_db *db, const char *tenant)
 {
@@ -116,7 +62,7 @@ static void run_sql(struct ch_transaction *transaction, const char *sql, struct 
 /* As `role` in one transaction of `tenant`: CH_OK or the code that the statement failed with. */
 static enum ch_code outcome(const char *role, const char *tenant, const char *sql)
 {
-	CH_AUTO(ch_db) db = open_as(role, 1);
+	CH_AUTO(ch_db) db = postgres_open(role, 1);
 	CH_AUTO(ch_transaction) transaction = begin(db, tenant);
 	struct ch_error err;
 	bool ok = try_sql(transaction, sql, NULL, &err);
@@ -127,7 +73,7 @@ static enum ch_code outcome(const char *role, const char *tenant, const char *sq
 
 static int64_t count_as(const char *role, const char *tenant, const char *sql)
 {
-	CH_AUTO(ch_db) db = open_as(role, 1);
+	CH_AUTO(ch_db) db = postgres_open(role, 1);
 	CH_AUTO(ch_transaction) transaction = begin(db, tenant);
 	CH_AUTO(ch_rows) rows = NULL;
 	int64_t count;
@@ -137,21 +83,6 @@ static int64_t count_as(const char *role, const char *tenant, const char *sql)
 	ch_rows_free(CH_STEAL(rows));
 	ch_db_rollback(CH_STEAL(transaction));
 	return count;
-}
-
-static void owner_does(const char *sql)
-{
-	char url[512];
-	PGconn *pg;
-	PGresult *result;
-
-	url_of("owner", "", url);
-	pg = PQconnectdb(url);
-	result = PQexec(pg, sql);
-	if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
-		fail_msg("%s: %s", sql, PQerrorMessage(pg));
-	PQclear(result);
-	PQfinish(pg);
 }
 
 /* --- parameters and rows --- */
@@ -164,7 +95,7 @@ static void every_kind_of_parameter_comes_back_as_it_was_sent(void **state)
 	};
 	const char *const words[] = { "one", "", "zw\xc3\xb6lf" };
 	const int32_t numbers[] = { INT32_MIN, 0, INT32_MAX };
-	CH_AUTO(ch_db) db = open_as("owner", 1);
+	CH_AUTO(ch_db) db = postgres_open("owner", 1);
 	CH_AUTO(ch_transaction) transaction = begin(db, "default");
 	CH_AUTO(ch_rows) rows = NULL;
 	struct ch_error err;
@@ -199,7 +130,7 @@ static void every_kind_of_parameter_comes_back_as_it_was_sent(void **state)
 
 static void sql_null_reads_as_nothing(void **state)
 {
-	CH_AUTO(ch_db) db = open_as("owner", 1);
+	CH_AUTO(ch_db) db = postgres_open("owner", 1);
 	CH_AUTO(ch_transaction) transaction = begin(db, NULL);
 	CH_AUTO(ch_rows) rows = NULL;
 	char **texts;
@@ -226,7 +157,7 @@ static void absent_values_are_sent_as_sql_null(void **state)
 	static const struct ch_statement statement = { "nulls",
 						       "SELECT $1 IS NULL AND $2 IS NULL AND $3 IS NULL AND "
 						       "$4 IS NOT NULL" };
-	CH_AUTO(ch_db) db = open_as("owner", 1);
+	CH_AUTO(ch_db) db = postgres_open("owner", 1);
 	CH_AUTO(ch_transaction) transaction = begin(db, NULL);
 	CH_AUTO(ch_rows) rows = NULL;
 	struct ch_error err;
@@ -243,7 +174,7 @@ static void a_large_value_goes_both_ways(void **state)
 	static const struct ch_statement echo = { "large", "SELECT $1 || $1" };
 	size_t size = 8 * 1024 * 1024;
 	CH_AUTO(ch_bytes) large = { ch_alloc(size), size };
-	CH_AUTO(ch_db) db = open_as("owner", 1);
+	CH_AUTO(ch_db) db = postgres_open("owner", 1);
 	CH_AUTO(ch_transaction) transaction = begin(db, NULL);
 	CH_AUTO(ch_rows) rows = NULL;
 	struct ch_error err;
@@ -259,7 +190,7 @@ static void a_large_value_goes_both_ways(void **state)
 
 static void what_is_committed_stays_and_what_is_not_goes(void **state)
 {
-	CH_AUTO(ch_db) db = open_as("owner", 1);
+	CH_AUTO(ch_db) db = postgres_open("owner", 1);
 	struct ch_transaction *transaction = begin(db, NULL);
 
 	run_sql(transaction, "CREATE TABLE kept (n int PRIMARY KEY)", NULL);
@@ -273,7 +204,7 @@ static void what_is_committed_stays_and_what_is_not_goes(void **state)
 
 static void affected_rows_are_counted(void **state)
 {
-	CH_AUTO(ch_db) db = open_as("owner", 1);
+	CH_AUTO(ch_db) db = postgres_open("owner", 1);
 	CH_AUTO(ch_transaction) transaction = begin(db, NULL);
 	CH_AUTO(ch_rows) rows = NULL;
 
@@ -284,7 +215,7 @@ static void affected_rows_are_counted(void **state)
 
 static void the_tenant_ends_with_its_transaction(void **state)
 {
-	CH_AUTO(ch_db) db = open_as("owner", 1);
+	CH_AUTO(ch_db) db = postgres_open("owner", 1);
 	const char *tenants[] = { "default", NULL, "other" };
 
 	for (int i = 0; i < 3; i++) {
@@ -299,14 +230,14 @@ static void the_tenant_ends_with_its_transaction(void **state)
 
 static void an_empty_transaction_costs_nothing_and_commits(void **state)
 {
-	CH_AUTO(ch_db) db = open_as("owner", 1);
+	CH_AUTO(ch_db) db = postgres_open("owner", 1);
 
 	commit(begin(db, "default"));
 }
 
 static void a_failed_statement_makes_commit_fail(void **state)
 {
-	CH_AUTO(ch_db) db = open_as("owner", 1);
+	CH_AUTO(ch_db) db = postgres_open("owner", 1);
 	struct ch_transaction *transaction = begin(db, NULL);
 	struct ch_error err;
 
@@ -342,7 +273,7 @@ static void errors_have_the_codes_of_the_convention(void **state)
 
 static void a_statement_that_takes_too_long_is_unavailable(void **state)
 {
-	CH_AUTO(ch_db) db = open_as("owner", 1);
+	CH_AUTO(ch_db) db = postgres_open("owner", 1);
 	CH_AUTO(ch_transaction) transaction = begin(db, NULL);
 	struct ch_error err;
 
@@ -374,7 +305,7 @@ static bool see(void *context, const struct ch_rows *rows, struct ch_error *err)
 static void a_stream_reads_in_batches(void **state)
 {
 	static const struct ch_statement series = { "series", "SELECT generate_series(1, $1)" };
-	CH_AUTO(ch_db) db = open_as("owner", 1);
+	CH_AUTO(ch_db) db = postgres_open("owner", 1);
 	CH_AUTO(ch_transaction) transaction = begin(db, NULL);
 	struct stream_seen seen = CH_NONE, stopped = { .stop_after = 2 }, none = CH_NONE;
 	struct ch_error err;
@@ -440,7 +371,7 @@ static void *work(void *argument)
 
 static void more_threads_than_connections_take_turns(void **state)
 {
-	CH_AUTO(ch_db) db = open_as("owner", 2);
+	CH_AUTO(ch_db) db = postgres_open("owner", 2);
 	pthread_t threads[8];
 	struct worker workers[8];
 
@@ -460,12 +391,12 @@ static void kill_sessions_of(const char *role)
 
 	snprintf(sql, sizeof(sql),
 		 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '%s'", role);
-	owner_does(sql);
+	postgres_does("%s", sql);
 }
 
 static void a_killed_idle_connection_is_replaced_unnoticed(void **state)
 {
-	CH_AUTO(ch_db) db = open_as("chancery_issuer", 4);
+	CH_AUTO(ch_db) db = postgres_open("chancery_issuer", 4);
 	struct ch_transaction *two[2] = { begin(db, NULL), begin(db, NULL) };
 
 	for (int i = 0; i < 2; i++)
@@ -485,7 +416,7 @@ static void a_killed_idle_connection_is_replaced_unnoticed(void **state)
 
 static void a_ping_survives_a_killed_connection(void **state)
 {
-	CH_AUTO(ch_db) db = open_as("chancery_issuer", 1);
+	CH_AUTO(ch_db) db = postgres_open("chancery_issuer", 1);
 	struct ch_error err;
 
 	assert_true(ch_db_ping(db, &err));
@@ -495,7 +426,7 @@ static void a_ping_survives_a_killed_connection(void **state)
 
 static void a_connection_lost_within_a_transaction_is_told(void **state)
 {
-	CH_AUTO(ch_db) db = open_as("chancery_issuer", 1);
+	CH_AUTO(ch_db) db = postgres_open("chancery_issuer", 1);
 	struct ch_transaction *transaction = begin(db, "default");
 	struct ch_error err;
 
@@ -512,7 +443,7 @@ static void a_connection_lost_within_a_transaction_is_told(void **state)
 /* The server's process is stopped, not gone: no packet says so. */
 static void a_hung_server_is_given_up(void **state)
 {
-	CH_AUTO(ch_db) db = open_as("chancery_issuer", 1);
+	CH_AUTO(ch_db) db = postgres_open("chancery_issuer", 1);
 	struct ch_transaction *transaction = begin(db, "default");
 	CH_AUTO(ch_rows) rows = NULL;
 	struct ch_error err;
@@ -534,7 +465,7 @@ static void a_hung_server_is_given_up(void **state)
 
 static void a_connection_lost_at_commit_leaves_the_outcome_open(void **state)
 {
-	CH_AUTO(ch_db) db = open_as("chancery_issuer", 1);
+	CH_AUTO(ch_db) db = postgres_open("chancery_issuer", 1);
 	struct ch_transaction *transaction = begin(db, "default");
 	struct ch_error err;
 
@@ -547,12 +478,12 @@ static void a_connection_lost_at_commit_leaves_the_outcome_open(void **state)
 
 static void the_server_may_restart_between_two_transactions(void **state)
 {
-	CH_AUTO(ch_db) db = open_as("chancery_issuer", 2);
+	CH_AUTO(ch_db) db = postgres_open("chancery_issuer", 2);
 	struct ch_transaction *transaction = begin(db, "default");
 
 	run_sql(transaction, "SELECT 1", NULL);
 	commit(transaction);
-	shell("%s restart %s", TOOL, scratch);
+	postgres_shell("%s restart %s", POSTGRES_TOOL, postgres_scratch);
 	transaction = begin(db, "default");
 	run_sql(transaction, "SELECT 1", NULL);
 	commit(transaction);
@@ -566,17 +497,17 @@ static void of_several_hosts_the_writable_one_is_taken(void **state)
 	struct ch_error err;
 	CH_AUTO(ch_rows) rows = NULL;
 
-	snprintf(second, sizeof(second), "%s/second", scratch);
-	shell("%s start %s -c default_transaction_read_only=on >/dev/null", TOOL, second);
+	snprintf(second, sizeof(second), "%s/second", postgres_scratch);
+	postgres_shell("%s start %s -c default_transaction_read_only=on >/dev/null", POSTGRES_TOOL, second);
 	snprintf(url, sizeof(url),
 		 "host=/nonexistent,%s/run,%s/run dbname=chancery user=owner target_session_attrs=read-write",
-		 second, scratch);
+		 second, postgres_scratch);
 	assert_true(ch_db_open(&config, "db-test", NULL, &opened, &err));
 	CH_AUTO(ch_db) db = opened;
 	CH_AUTO(ch_transaction) transaction = begin(db, NULL);
 	run_sql(transaction, "SELECT current_setting('unix_socket_directories')", &rows);
 	assert_null(strstr(ch_rows_text(rows, 0, 0), "second"));
-	shell("%s stop %s", TOOL, second);
+	postgres_shell("%s stop %s", POSTGRES_TOOL, second);
 }
 
 /* --- migrations --- */
@@ -592,8 +523,8 @@ static void migrations_are_applied_once(void **state)
 	struct ch_error err;
 	int applied = 0;
 
-	url_of("owner", "", url);
-	assert_true(ch_db_migrate(url, SCHEMA, count_file, &applied, &err));
+	postgres_url("owner", url);
+	assert_true(ch_db_migrate(url, POSTGRES_SCHEMA, count_file, &applied, &err));
 	assert_int_equal(applied, 0);
 }
 
@@ -603,14 +534,14 @@ static void two_who_migrate_at_once_do_not_meet(void **state)
 	pid_t children[3];
 	int applied = 0, status;
 
-	owner_does("CREATE DATABASE twice");
-	snprintf(url, sizeof(url), "host=%s/run dbname=twice user=owner", scratch);
+	postgres_does("CREATE DATABASE twice");
+	snprintf(url, sizeof(url), "host=%s/run dbname=twice user=owner", postgres_scratch);
 	for (int i = 0; i < 3; i++) {
 		children[i] = fork();
 		if (children[i] == 0) {
 			struct ch_error err;
 			int mine = 0;
-			bool ok = ch_db_migrate(url, SCHEMA, count_file, &mine, &err);
+			bool ok = ch_db_migrate(url, POSTGRES_SCHEMA, count_file, &mine, &err);
 
 			if (!ok)
 				fprintf(stderr, "%s\n", err.message);
@@ -624,7 +555,7 @@ static void two_who_migrate_at_once_do_not_meet(void **state)
 		applied += WEXITSTATUS(status);
 	}
 	assert_true(applied >= 1);
-	owner_does("DROP DATABASE twice");
+	postgres_does("DROP DATABASE twice");
 }
 
 static void write_migration(const char *name, const char *sql)
@@ -632,7 +563,7 @@ static void write_migration(const char *name, const char *sql)
 	char path[256];
 	struct ch_error err;
 
-	snprintf(path, sizeof(path), "%s/migrations/%s", scratch, name);
+	snprintf(path, sizeof(path), "%s/migrations/%s", postgres_scratch, name);
 	assert_true(ch_write_file(path, ch_view_text(sql), 0644, &err));
 }
 
@@ -642,10 +573,10 @@ static void a_changed_or_broken_migration_is_refused(void **state)
 	struct ch_error err;
 	int applied = 0;
 
-	snprintf(directory, sizeof(directory), "%s/migrations", scratch);
+	snprintf(directory, sizeof(directory), "%s/migrations", postgres_scratch);
 	mkdir(directory, 0755);
-	owner_does("CREATE DATABASE changed");
-	snprintf(url, sizeof(url), "host=%s/run dbname=changed user=owner", scratch);
+	postgres_does("CREATE DATABASE changed");
+	snprintf(url, sizeof(url), "host=%s/run dbname=changed user=owner", postgres_scratch);
 	write_migration("0001_one.sql", "CREATE TABLE one (n int);\n");
 	write_migration("0002_two.sql",
 			"CREATE TABLE two (n int);\nINSERT INTO two VALUES (1);\nSELECT wrong;\n");
@@ -666,7 +597,7 @@ static void a_changed_or_broken_migration_is_refused(void **state)
 	write_migration("0001_other.sql", "SELECT 1");
 	assert_false(ch_db_migrate(url, directory, NULL, NULL, &err));
 	assert_int_equal(err.code, CH_INVALID);
-	owner_does("DROP DATABASE changed");
+	postgres_does("DROP DATABASE changed");
 }
 
 /* --- the schema: tenants and roles --- */
@@ -678,7 +609,7 @@ static void fill_two_tenants(void)
 	if (filled)
 		return;
 	filled = true;
-	owner_does("INSERT INTO tenants (tenant_id, name) VALUES ('other', 'Other')");
+	postgres_does("INSERT INTO tenants (tenant_id, name) VALUES ('other', 'Other')");
 	for (int i = 0; i < 2; i++) {
 		char sql[4096];
 		const char *tenant = i ? "other" : "default";
@@ -688,7 +619,7 @@ static void fill_two_tenants(void)
 			 "public_key_sha256, residency) VALUES ('key-%s', '%s', 'l', 'ecdsa-p256', '{1}', "
 			 "'', '%s', '{}')",
 			 tenant, tenant, tenant);
-		owner_does(sql);
+		postgres_does("%s", sql);
 		snprintf(sql, sizeof(sql),
 			 "INSERT INTO cas (tenant_id, name, state, document, document_sha256, subject_der, "
 			 "subject, key_id, "
@@ -698,19 +629,19 @@ static void fill_two_tenants(void)
 			 "'ecdsa-p256', '', '', "
 			 "'', now(), now(), '')",
 			 tenant, tenant, tenant);
-		owner_does(sql);
+		postgres_does("%s", sql);
 	}
-	owner_does("SELECT ensure_certificate_partitions(680, 690)");
-	owner_does("INSERT INTO certificates (expiry_period, ca_id, serial, tenant_id, status, profile, "
-		   "profile_version, "
-		   "subject, public_key_sha256, not_before, not_after, requested_by, reserved_by) SELECT "
-		   "681, ca_id, "
-		   "'\\x02a9', tenant_id, 'issued', 'p', 1, 's', '', now(), now(), 'r', 'i' FROM cas");
-	owner_does("INSERT INTO revocation_log (sequence, tenant_id, ca_id, serial, action, reason, "
-		   "revoked_at) SELECT "
-		   "1000 + ca_id, tenant_id, ca_id, '\\x02a9', 'revoked', 0, now() FROM cas");
-	owner_does("INSERT INTO audit_outbox (service, signed_event) VALUES ('issuer', ''), ('crl', ''), "
-		   "('crl', '')");
+	postgres_does("SELECT ensure_certificate_partitions(680, 690)");
+	postgres_does("INSERT INTO certificates (expiry_period, ca_id, serial, tenant_id, status, profile, "
+		      "profile_version, "
+		      "subject, public_key_sha256, not_before, not_after, requested_by, reserved_by) SELECT "
+		      "681, ca_id, "
+		      "'\\x02a9', tenant_id, 'issued', 'p', 1, 's', '', now(), now(), 'r', 'i' FROM cas");
+	postgres_does("INSERT INTO revocation_log (sequence, tenant_id, ca_id, serial, action, reason, "
+		      "revoked_at) SELECT "
+		      "1000 + ca_id, tenant_id, ca_id, '\\x02a9', 'revoked', 0, now() FROM cas");
+	postgres_does("INSERT INTO audit_outbox (service, signed_event) VALUES ('issuer', ''), ('crl', ''), "
+		      "('crl', '')");
 }
 
 static void without_a_tenant_there_are_no_rows(void **state)
@@ -840,7 +771,7 @@ static void an_outbox_row_belongs_to_its_service(void **state)
 
 static void a_look_up_by_serial_goes_to_one_partition(void **state)
 {
-	CH_AUTO(ch_db) db = open_as("chancery_ocsp", 1);
+	CH_AUTO(ch_db) db = postgres_open("chancery_ocsp", 1);
 	CH_AUTO(ch_transaction) transaction = begin(db, "default");
 	CH_AUTO(ch_rows) rows = NULL;
 	size_t partitions = 0;
@@ -857,7 +788,7 @@ static void a_look_up_by_serial_goes_to_one_partition(void **state)
 
 static void partitions_made_at_the_same_time_are_made_once(void **state)
 {
-	CH_AUTO(ch_db) db = open_as("chancery_issuer", 2);
+	CH_AUTO(ch_db) db = postgres_open("chancery_issuer", 2);
 	struct ch_transaction *first = begin(db, "default");
 	pid_t child;
 	int status;
@@ -878,7 +809,7 @@ static void partitions_made_at_the_same_time_are_made_once(void **state)
  * commit. */
 static void the_revocation_log_is_ordered_by_commit(void **state)
 {
-	CH_AUTO(ch_db) db = open_as("chancery_issuer", 2);
+	CH_AUTO(ch_db) db = postgres_open("chancery_issuer", 2);
 	struct ch_transaction *first = begin(db, "default"), *second = begin(db, "default");
 	static const char take[] =
 		"UPDATE revocation_log_head SET sequence = sequence + 1 RETURNING sequence";
@@ -932,5 +863,5 @@ int main(void)
 		cmocka_unit_test(the_revocation_log_is_ordered_by_commit),
 	};
 
-	return cmocka_run_group_tests(tests, start_server, stop_server);
+	return cmocka_run_group_tests(tests, postgres_start, postgres_stop);
 }
