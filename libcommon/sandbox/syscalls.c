@@ -74,10 +74,14 @@ static const int memory_calls[] = {
 	SCMP_SYS(msync),  SCMP_SYS(munlock), SCMP_SYS(munmap),
 };
 
+/* The adjtimex pair is for reading the clock's state: setting needs CAP_SYS_TIME, which no daemon has. */
 static const int time_calls[] = {
-	SCMP_SYS(clock_getres),   SCMP_SYS(clock_gettime),   SCMP_SYS(clock_nanosleep),
-	SCMP_SYS(gettimeofday),   SCMP_SYS(nanosleep),       SCMP_SYS(time),
-	SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_gettime), SCMP_SYS(timerfd_settime),
+	SCMP_SYS(adjtimex),        SCMP_SYS(clock_adjtime),
+	SCMP_SYS(clock_getres),    SCMP_SYS(clock_gettime),
+	SCMP_SYS(clock_nanosleep), SCMP_SYS(gettimeofday),
+	SCMP_SYS(nanosleep),       SCMP_SYS(time),
+	SCMP_SYS(timerfd_create),  SCMP_SYS(timerfd_gettime),
+	SCMP_SYS(timerfd_settime),
 };
 
 static const int file_calls[] = {

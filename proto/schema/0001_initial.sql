@@ -304,6 +304,8 @@ GRANT SELECT (ca_id, tenant_id, name, parent_id, state, subject_der, subject, ke
               key_identifier, certificate_der, not_before, not_after, ocsp_url, crl_url, ca_issuers_url, crl_interval_s,
               crl_validity_s, created_at) ON cas TO chancery_tsa, chancery_crl;
 GRANT SELECT ON service_certificates TO chancery_ocsp, chancery_tsa;
+-- The policies that a timestamp key may name: the vault enforces them, the tsa answers unacceptedPolicy by them.
+GRANT SELECT (key_id, tenant_id, timestamp_policies) ON keys TO chancery_tsa;
 GRANT SELECT, INSERT, UPDATE ON crls, crl_leases TO chancery_crl;
 GRANT SELECT, INSERT ON audit_log, audit_checkpoints TO chancery_audit;
 GRANT SELECT ON audit_log, audit_checkpoints TO chancery_auditor;
@@ -326,6 +328,7 @@ CREATE POLICY every_tenant ON revocation_log FOR SELECT TO chancery_ocsp, chance
 CREATE POLICY every_tenant ON service_certificates FOR SELECT TO chancery_ocsp, chancery_tsa, chancery_issuer USING (true);
 CREATE POLICY every_tenant ON crls FOR SELECT TO chancery_crl USING (true);
 CREATE POLICY every_tenant ON keys TO chancery_vault USING (true) WITH CHECK (true);
+CREATE POLICY every_tenant_tsa ON keys FOR SELECT TO chancery_tsa USING (true);
 -- An outbox row belongs to the service that wrote it.
 ALTER TABLE audit_outbox ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON audit_outbox USING ('chancery_' || service = current_user) WITH CHECK ('chancery_' || service = current_user);

@@ -727,6 +727,8 @@ static void each_role_can_do_what_its_grants_say(void **state)
 		{ "chancery_crl", "UPDATE revocation_log_head SET sequence = 0", CH_DENIED },
 		{ "chancery_tsa", "SELECT certificate_der FROM service_certificates", CH_OK },
 		{ "chancery_tsa", "SELECT count(*) FROM revocation_log", CH_DENIED },
+		{ "chancery_tsa", "SELECT timestamp_policies FROM keys", CH_OK },
+		{ "chancery_tsa", "SELECT purposes FROM keys", CH_DENIED },
 		{ "chancery_issuer", "SELECT count(*) FROM keys", CH_DENIED },
 		{ "chancery_issuer", "DELETE FROM certificates", CH_DENIED },
 		{ "chancery_issuer", "UPDATE revocation_log SET reason = 0", CH_DENIED },
