@@ -115,6 +115,10 @@ class Suite:
         pairs = (entry.partition("=") for entry in out.decode().split("\0"))
         return {name: value for name, _, value in pairs if name.startswith("CHANCERY_") and name != "CHANCERY_BUILD_DIR"}
 
+    def read_ports(self):
+        """{"http": 8080, "ocsp-1.bus": …}"""
+        return {name: int(port) for name, port in (line.split() for line in (self.dir / "ports").read_text().splitlines())}
+
     # --- asking it --------------------------------------------------------------------------------------------------------
 
     def client(self, name):

@@ -117,8 +117,9 @@ def write(suite):
     return changed
 
 
-def write_env(suite, issuing_ca, chain):
-    values = {
+def client_environment(suite, issuing_ca, chain):
+    """What the `chancery` command and scripts need to know of the suite."""
+    return {
         "CHANCERY_URL": suite.https_url,
         "CHANCERY_HTTP": suite.http_url,
         "CHANCERY_CA_FILE": suite.path("pki/system-ca.pem"),
@@ -128,10 +129,15 @@ def write_env(suite, issuing_ca, chain):
         "CHANCERY_CHAIN": chain,
         "CHANCERY_DATABASE": suite.database("chancery_auditor"),
         "CHANCERY_SYSTEM_CA": suite.path("pki/system-ca.pem"),
+        "CHANCERY_CHECKPOINT_KEY": suite.path("state/audit-1/checkpoint-key.der"),
+        "CHANCERY_CHECKPOINT": suite.path("state/audit-1/checkpoint"),
         "CHANCERY_OPERATIONS": " ".join(
             f"{instance.name}={suite.address(f'{instance.name}.operations')}" for instance in suite.instances),
     }
+
+
+def write_env(suite, issuing_ca, chain):
     lines = ["# Source this to use the suite: . env"]
-    lines += [f"export {name}={shlex.quote(str(value))}" for name, value in values.items()]
+    lines += [f"export {name}={shlex.quote(str(value))}" for name, value in client_environment(suite, issuing_ca, chain).items()]
     lines.append(f'case ":$PATH:" in *:{suite.path("bin")}:*) ;; *) PATH={suite.path("bin")}:$PATH ;; esac')
     write_file(suite.path("env"), "\n".join(lines) + "\n")

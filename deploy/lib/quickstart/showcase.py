@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 
-from quickstart import postgres
+from quickstart import configs, postgres
 from quickstart.console import StepFailed, run, write_file
 from quickstart.suite import CHECKOUT
 
@@ -23,13 +23,8 @@ class Showcase:
         self.console = console
         self.work = suite.path("example")
         self.work.mkdir(exist_ok=True)
-        self.environment = {
-            "PATH": "/usr/bin:/bin", "CHANCERY_URL": suite.https_url,
-            "CHANCERY_CA_FILE": str(suite.path("pki/system-ca.pem")),
-            "CHANCERY_CERT": str(suite.path("client/officer.pem")), "CHANCERY_KEY": str(suite.path("client/officer.key")),
-            "CHANCERY_DATABASE": suite.database("chancery_auditor"),
-            "CHANCERY_SYSTEM_CA": str(suite.path("pki/system-ca.pem")),
-        }
+        values = configs.client_environment(suite, ISSUING, self.chain)
+        self.environment = {"PATH": "/usr/bin:/bin"} | {name: str(value) for name, value in values.items()}
         self.serial = None
 
     @property
@@ -166,7 +161,7 @@ class Showcase:
 
     def audit(self, told):
         found = self.chancery("audit", "verify")
-        told.append(f"{found.get('events', found.get('checked', '?'))} events, unbroken")
+        told.append(f"{found['events']} events, {found['checkpoints']} checkpoints, unbroken")
 
     def run_all(self):
         for title, step in (
