@@ -52,6 +52,7 @@ CREATE TABLE keys (
   max_validity_seconds bigint NOT NULL DEFAULT 0,
   last_number          numeric NOT NULL DEFAULT 0,    -- highest CRL number or checkpoint tree size signed: never goes back
   last_tbs_sha256      bytea,                         -- what last_number was signed over: the same bytes may be signed again
+  wrapped_key          bytea,                         -- the private key under the HSMs' key-encryption key: what a new HSM is filled from
   created_at           timestamptz NOT NULL DEFAULT now(),
   seal                 bytea,                         -- MAC of the policy columns by an HSM key
   UNIQUE (key_id, tenant_id)
