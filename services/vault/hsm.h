@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hsm.h: the HSMs as the vault uses them: each behind a worker process that may crash, hang or lose its login
+ * at any moment. A pool keeps the workers running, spreads work over them by least in flight, and gives what
+ * was in flight on a lost worker to another, so that the caller sees no error.
+ */
+#ifndef VAULT_HSM_H
+#define VAULT_HSM_H
+
+#include "clock/clock.h"
+#include "conf/conf.h"
+#include "hsm.pb-c.h"
+#include "metrics/metrics.h"
+
+#include <sys/types.h>
+
+#define HSM_MAX 8
+
+/* One item of the configuration's list `hsms`. */
+struct hsm_config {
+	char *name;
+	char *module;
+	struct ch_conf_strings environment; /* "NAME=value": the worker's whole environment */
+	char *token_label;
+	char *pin_file;
+	char *so_pin_file; /* only --init-hsms reads it */
+	int64_t sessions;
+	struct ch_conf_strings paths; /* what the module reads and writes */
+};
+
+struct hsm_pool;
+
+struct hsm_pool_options {
+	const struct hsm_config *hsms; /* borrowed, outlives the pool */
+	size_t count;                  /* 1 to HSM_MAX */
+	const char *program; /* what is executed with --hsm-worker NAME: normally this very program */
+	bool sandbox;
+	int64_t hang_us; /* a worker that does not answer for this long is killed; 0: 2 s */
+	/* Told when an HSM comes up or is lost, and how many are up then; from the pool's threads; may be
+	 * NULL. */
+	void (*event)(void *state, const char *hsm, bool up, const char *why, size_t up_count);
+	void *event_state;
+	struct ch_metrics *metrics; /* may be NULL */
+};
+
+/* Starts a worker for each HSM and returns; they come up by and by. */
+CH_MUST_USE bool hsm_pool_start(const struct hsm_pool_options *options, struct hsm_pool **pool,
+				struct ch_error *err);
+/* Ends the workers. Nobody may be inside hsm_run. NULL is fine. */
+void hsm_pool_stop(struct hsm_pool *pool);
+
+size_t hsm_pool_count(const struct hsm_pool *pool);
+const char *hsm_pool_name(const struct hsm_pool *pool, size_t index);
+/* Bits of the HSMs that are up. */
+unsigned hsm_pool_up(struct hsm_pool *pool);
+/* Waits until all bits of `mask` are up, or none can be any more. False at the timeout. */
+CH_MUST_USE bool hsm_pool_wait_up(struct hsm_pool *pool, unsigned mask, int64_t timeout_us);
+
+enum hsm_state { HSM_STARTING, HSM_UP, HSM_RESTARTING, HSM_DOWN };
+const char *hsm_state_name(enum hsm_state state);
+struct hsm_status {
+	const char *name;
+	enum hsm_state state;
+	uint64_t signatures;
+	uint32_t in_flight;
+	uint32_t restarts;
+	pid_t pid;
+	char last_error[256];
+};
+void hsm_pool_status(struct hsm_pool *pool, size_t index, struct hsm_status *status);
+
+/* One piece of work. The caller fills the first part; the pool the second. */
+struct hsm_item {
+	Chancery__HsmRequest *request; /* borrowed; its id is the pool's to set */
+	unsigned allowed;              /* bits of the HSMs that can do it (a key's residency) */
+	bool once;                     /* not to be repeated when its worker is lost (key generation) */
+	int64_t limit_us;              /* how long it may take on one HSM; 0: the pool's hang_us */
+	int64_t deadline_us;           /* ch_monotonic_us */
+
+	Chancery__HsmReply *reply; /* NULL: see err. Free with chancery__hsm_reply__free_unpacked */
+	size_t served_by;          /* which HSM replied */
+	struct ch_error err;
+
+	/* The pool's own. */
+	uint64_t id;
+	int64_t sent_us;
+	uint64_t replies_at_send;
+	uint32_t ahead_at_send;
+	unsigned refused_by; /* HSMs that answered with an error that another may not give */
+	uint32_t lost;       /* workers that were lost with it */
+	struct hsm_batch *batch;
+	struct hsm_item *prev, *next;
+};
+
+/* Runs all items at once and returns when each has a reply or an error. Thread-safe. */
+void hsm_run(struct hsm_pool *pool, struct hsm_item *items, size_t count);
+
+#endif

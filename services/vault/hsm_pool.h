@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hsm_pool.h: inside of the pool, shared by hsm.c (items) and hsm_process.c (workers). Nobody else includes
+ * it. */
+#ifndef VAULT_HSM_POOL_H
+#define VAULT_HSM_POOL_H
+
+#include "hsm.h"
+#include "hsm_channel.h"
+
+#include <pthread.h>
+
+/* One HSM and its worker. The pool's lock guards all but what is said. */
+struct hsm {
+	struct hsm_pool *pool;
+	size_t index;
+	const struct hsm_config *config;
+	pthread_t thread;         /* starts, reads and ends the worker */
+	int wake_fd;              /* eventfd: look at `out` and `stopping` */
+	struct hsm_reader reader; /* the thread's own */
+
+	enum hsm_state state;
+	bool halted;    /* the PIN was refused: never tried again */
+	bool told_down; /* the event was given */
+	pid_t pid;      /* 0: none */
+	int fd;         /* -1: none */
+	struct ch_buffer out;
+	size_t out_sent;
+	struct hsm_item *in_flight; /* in the order of sending */
+	uint32_t in_flight_count;
+	uint64_t replies;
+	int64_t last_reply_us;
+	int64_t up_since_us;
+	int64_t open_deadline_us;
+	int64_t restart_at_us;
+	uint32_t failures; /* in a row */
+	uint32_t restarts;
+	uint64_t signatures;
+	char last_error[256];
+
+	struct ch_metric *up_metric, *restarts_metric, *signatures_metric;
+};
+
+struct hsm_batch {
+	pthread_cond_t done;
+	size_t left;
+};
+
+struct hsm_pool {
+	struct hsm_pool_options options;
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* an HSM's state */
+	bool stopping;
+	struct hsm_item *waiting; /* for an HSM to come up */
+	uint64_t last_id;
+	size_t turn; /* whose turn it is among equally busy HSMs */
+	size_t count, started;
+	struct hsm hsms[HSM_MAX];
+};
+
+/* All with the lock held. */
+void hsm_assign(struct hsm_pool *pool, struct hsm_item *item);
+void hsm_assign_waiting(struct hsm_pool *pool);
+void hsm_flush(struct hsm *hsm);
+void hsm_reply(struct hsm *hsm, struct hsm_item *item, Chancery__HsmReply *reply);
+/* Gives what is in flight on a lost worker to others. */
+void hsm_reassign(struct hsm *hsm);
+void hsm_expire(struct hsm_pool *pool, int64_t now_us);
+/* Why the worker must be taken for hung; NULL: it is not. */
+const char *hsm_hung(const struct hsm *hsm, int64_t now_us);
+
+/* The thread of one HSM; `state` is the struct hsm. */
+void *hsm_serve(void *state);
+void hsm_wake(struct hsm *hsm);
+
+#endif

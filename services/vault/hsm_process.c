@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hsm_process.c: keeps one HSM's worker process running: starts it, reads its replies, kills it when it hangs
+ * or lost its device, starts it again with back-off. One thread per HSM, started by hsm.c.
+ */
+#include "hsm_pool.h"
+
+#include "log/log.h"
+#include "worker.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#define OPEN_LIMIT_US   (15 * CH_SECOND)
+#define BACKOFF_US      (100 * CH_MILLISECOND)
+#define BACKOFF_CAP_US  (5 * CH_SECOND)
+#define SETTLED_US      (5 * CH_SECOND) /* up for so long: the next loss is a first one again */
+#define BUSY_TICK_MS    50
+#define IDLE_TICK_MS    1000
+#define OPEN_REQUEST_ID 0
+#define DOWN_AFTER      3 /* failures in a row until the state is "down" */
+
+static void tell(struct hsm *hsm, bool up, const char *why)
+{
+	const struct hsm_pool_options *options = &hsm->pool->options;
+
+	unsigned bits = hsm_pool_up(hsm->pool);
+
+	if (hsm->up_metric)
+		ch_metric_set(hsm->up_metric, up);
+	if (options->event)
+		options->event(options->event_state, hsm->config->name, up, why,
+			       (size_t)__builtin_popcount(bits));
+}
+
+/* --- starting --- */
+
+static char **environment_of(const struct hsm_config *config)
+{
+	char **environment = ch_alloc((config->environment.count + 1) * sizeof(char *));
+
+	for (size_t i = 0; i < config->environment.count; i++)
+		environment[i] = config->environment.items[i];
+	return environment;
+}
+
+/* Its own process with nothing of ours but standard error and its socket. */
+static int spawn_worker(const struct hsm *hsm, int fd, pid_t *pid)
+{
+	char *const arguments[] = { (char *)"chancery-vault", (char *)HSM_WORKER_OPTION, hsm->config->name,
+				    NULL };
+	char **environment = environment_of(hsm->config);
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	sigset_t none, all;
+	int failed;
+
+	sigemptyset(&none);
+	sigfillset(&all);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, fd, HSM_WORKER_FD);
+	posix_spawn_file_actions_addclosefrom_np(&actions, HSM_WORKER_FD + 1);
+	posix_spawnattr_init(&attributes);
+	posix_spawnattr_setsigmask(&attributes, &none);
+	posix_spawnattr_setsigdefault(&attributes, &all);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	failed = posix_spawn(pid, hsm->pool->options.program, &actions, &attributes, arguments, environment);
+	posix_spawnattr_destroy(&attributes);
+	posix_spawn_file_actions_destroy(&actions);
+	free(environment);
+	return failed;
+}
+
+static void append_open(struct hsm *hsm)
+{
+	Chancery__HsmRequest request = CHANCERY__HSM_REQUEST__INIT;
+	Chancery__HsmOpen open = CHANCERY__HSM_OPEN__INIT;
+
+	open.module = hsm->config->module;
+	open.token_label = hsm->config->token_label;
+	open.pin_file = hsm->config->pin_file;
+	open.sessions = (uint32_t)hsm->config->sessions;
+	open.paths = hsm->config->paths.items;
+	open.n_paths = hsm->config->paths.count;
+	open.sandbox = hsm->pool->options.sandbox;
+	request.id = OPEN_REQUEST_ID;
+	request.open = &open;
+	hsm_frame_append(&hsm->out, &request.base);
+}
+
+static bool start_worker(struct hsm *hsm, struct ch_error *err)
+{
+	CH_AUTO(ch_fd) theirs = -1;
+	int ends[2];
+	pid_t pid;
+	int failed;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+		return ch_fail_errno(err, CH_INTERNAL, errno, "socketpair");
+	theirs = ends[1];
+	failed = spawn_worker(hsm, theirs, &pid);
+	if (failed) {
+		close(ends[0]);
+		return ch_fail_errno(err, CH_INTERNAL, failed, "cannot execute '%s'",
+				     hsm->pool->options.program);
+	}
+	pthread_mutex_lock(&hsm->pool->lock);
+	hsm->fd = ends[0];
+	hsm->pid = pid;
+	hsm->open_deadline_us = ch_monotonic_us() + OPEN_LIMIT_US;
+	append_open(hsm);
+	hsm_flush(hsm);
+	pthread_mutex_unlock(&hsm->pool->lock);
+	return true;
+}
+
+/* --- losing --- */
+
+static int64_t backoff_us(uint32_t failures)
+{
+	int64_t delay = BACKOFF_US;
+
+	if (failures <= 1)
+		return 0;
+	for (uint32_t i = 2; i < failures && delay < BACKOFF_CAP_US; i++)
+		delay *= 2;
+	return delay < BACKOFF_CAP_US ? delay : BACKOFF_CAP_US;
+}
+
+static void end_process(struct hsm *hsm, char how[64])
+{
+	int status = 0;
+
+	how[0] = 0;
+	if (hsm->fd >= 0)
+		close(hsm->fd);
+	if (hsm->pid > 0) {
+		kill(hsm->pid, SIGKILL);
+		while (waitpid(hsm->pid, &status, 0) < 0 && errno == EINTR)
+			;
+		if (WIFSIGNALED(status))
+			snprintf(how, 64, " (signal %d)", WTERMSIG(status));
+		else
+			snprintf(how, 64, " (exit %d)", WEXITSTATUS(status));
+	}
+	hsm->fd = -1;
+	hsm->pid = 0;
+	hsm->out.used = 0;
+	hsm->out_sent = 0;
+	hsm_reader_free(&hsm->reader);
+}
+
+/* Ends the worker, gives its items to others, and plans the next start. */
+static void lose(struct hsm *hsm, bool halt, const char *why)
+{
+	struct hsm_pool *pool = hsm->pool;
+	char how[64];
+	bool first;
+
+	pthread_mutex_lock(&pool->lock);
+	end_process(hsm, how);
+	snprintf(hsm->last_error, sizeof(hsm->last_error), "%s%s", why, how);
+	hsm->failures++;
+	hsm->restarts++;
+	hsm->halted = halt;
+	hsm->state = halt || hsm->failures >= DOWN_AFTER ? HSM_DOWN : HSM_RESTARTING;
+	hsm->restart_at_us = ch_monotonic_us() + backoff_us(hsm->failures);
+	first = !hsm->told_down;
+	hsm->told_down = true;
+	hsm_reassign(hsm);
+	if (halt)
+		hsm_assign_waiting(pool); /* those that only this HSM could have served are told so */
+	pthread_cond_broadcast(&pool->changed);
+	pthread_mutex_unlock(&pool->lock);
+	if (hsm->restarts_metric)
+		ch_metric_add(hsm->restarts_metric, 1);
+	if (halt)
+		ch_log_error("HSM '%s' is down until the vault is restarted: %s", hsm->config->name, why);
+	else if (first || hsm->failures == DOWN_AFTER)
+		ch_log_warn("HSM '%s' is lost: %s%s; starting its worker again", hsm->config->name, why, how);
+	if (first)
+		tell(hsm, false, why);
+}
+
+/* --- serving --- */
+
+static void come_up(struct hsm *hsm)
+{
+	pthread_mutex_lock(&hsm->pool->lock);
+	hsm->state = HSM_UP;
+	hsm->told_down = false;
+	hsm->up_since_us = hsm->last_reply_us = ch_monotonic_us();
+	hsm->last_error[0] = 0;
+	hsm_assign_waiting(hsm->pool);
+	pthread_cond_broadcast(&hsm->pool->changed);
+	pthread_mutex_unlock(&hsm->pool->lock);
+	ch_log_info("HSM '%s' is up: token '%s', %d sessions", hsm->config->name, hsm->config->token_label,
+		    (int)hsm->config->sessions);
+	tell(hsm, true, "");
+}
+
+/* False: the worker was ended. */
+static bool take_open_reply(struct hsm *hsm, const Chancery__HsmReply *reply)
+{
+	if (reply->code != CH_OK) {
+		lose(hsm, reply->code == CH_DENIED, reply->message);
+		return false;
+	}
+	come_up(hsm);
+	return true;
+}
+
+static bool take_reply(struct hsm *hsm, Chancery__HsmReply *reply)
+{
+	CH_AUTO(ch_string) sick = reply->restart ? ch_strdup(reply->message) : NULL;
+	struct hsm_item *item;
+
+	if (reply->id == OPEN_REQUEST_ID) {
+		bool serves = take_open_reply(hsm, reply);
+
+		chancery__hsm_reply__free_unpacked(reply, NULL);
+		return serves;
+	}
+	pthread_mutex_lock(&hsm->pool->lock);
+	hsm->replies++;
+	hsm->last_reply_us = ch_monotonic_us();
+	DL_SEARCH_SCALAR(hsm->in_flight, item, id, reply->id);
+	if (item && !sick)
+		hsm_reply(hsm, item, reply); /* takes it */
+	else
+		chancery__hsm_reply__free_unpacked(reply,
+						   NULL); /* given up at its deadline; or reassigned below */
+	pthread_mutex_unlock(&hsm->pool->lock);
+	if (sick)
+		lose(hsm, false, sick);
+	return !sick;
+}
+
+/* All whole frames that have arrived. False: the worker was ended. */
+static bool take_frames(struct hsm *hsm)
+{
+	struct ch_error err;
+	struct ch_view frame;
+	bool present;
+
+	for (;;) {
+		Chancery__HsmReply *reply;
+
+		if (!hsm_reader_next(&hsm->reader, &present, &frame, &err)) {
+			lose(hsm, false, err.message);
+			return false;
+		}
+		if (!present)
+			return true;
+		reply = chancery__hsm_reply__unpack(NULL, frame.size, frame.data);
+		if (!reply) {
+			lose(hsm, false, "its reply does not decode");
+			return false;
+		}
+		if (!take_reply(hsm, reply))
+			return false;
+	}
+}
+
+static void receive(struct hsm *hsm)
+{
+	if (hsm_reader_fill(&hsm->reader, hsm->fd) == HSM_READ_CLOSED)
+		lose(hsm, false, "the worker ended");
+	else
+		take_frames(hsm);
+}
+
+static void check_time(struct hsm *hsm)
+{
+	int64_t now = ch_monotonic_us();
+	const char *hung;
+	bool late;
+
+	pthread_mutex_lock(&hsm->pool->lock);
+	hsm_expire(hsm->pool, now);
+	hung = hsm->fd >= 0 ? hsm_hung(hsm, now) : NULL;
+	late = hsm->fd >= 0 && hsm->state != HSM_UP && now > hsm->open_deadline_us;
+	if (hsm->state == HSM_UP && now - hsm->up_since_us > SETTLED_US)
+		hsm->failures = 0;
+	pthread_mutex_unlock(&hsm->pool->lock);
+	if (late)
+		lose(hsm, false, "it did not open its token in time");
+	else if (hung)
+		lose(hsm, false, hung);
+}
+
+/* What to poll and for how long. False: the pool is stopping. */
+static bool prepare_poll(struct hsm *hsm, struct pollfd polled[2], int *timeout_ms, bool *start)
+{
+	int64_t now = ch_monotonic_us();
+	bool running;
+
+	pthread_mutex_lock(&hsm->pool->lock);
+	running = !hsm->pool->stopping;
+	*start = running && hsm->fd < 0 && !hsm->halted && now >= hsm->restart_at_us;
+	polled[0] = (struct pollfd){ .fd = hsm->wake_fd, .events = POLLIN };
+	polled[1] = (struct pollfd){ .fd = hsm->fd, .events = POLLIN };
+	if (hsm->out.used > hsm->out_sent)
+		polled[1].events |= POLLOUT;
+	*timeout_ms =
+		hsm->in_flight || hsm->pool->waiting || hsm->state != HSM_UP ? BUSY_TICK_MS : IDLE_TICK_MS;
+	if (hsm->halted)
+		*timeout_ms = hsm->pool->waiting ? BUSY_TICK_MS : IDLE_TICK_MS;
+	pthread_mutex_unlock(&hsm->pool->lock);
+	return running;
+}
+
+static void clear_wake(struct hsm *hsm)
+{
+	uint64_t count;
+	ssize_t ignored = read(hsm->wake_fd, &count, sizeof(count));
+
+	(void)ignored;
+}
+
+static void send_rest(struct hsm *hsm)
+{
+	pthread_mutex_lock(&hsm->pool->lock);
+	hsm_flush(hsm);
+	pthread_mutex_unlock(&hsm->pool->lock);
+}
+
+void *hsm_serve(void *state)
+{
+	struct hsm *hsm = state;
+	struct pollfd polled[2];
+	struct ch_error err;
+	int timeout_ms;
+	char how[64];
+	bool start;
+
+	while (prepare_poll(hsm, polled, &timeout_ms, &start)) {
+		if (start) {
+			if (!start_worker(hsm, &err))
+				lose(hsm, false, err.message);
+			continue;
+		}
+		if (poll(polled, 2, timeout_ms) < 0 && errno != EINTR)
+			continue;
+		if (polled[0].revents)
+			clear_wake(hsm);
+		if (polled[1].revents & POLLOUT)
+			send_rest(hsm);
+		if (polled[1].revents & (POLLIN | POLLHUP | POLLERR))
+			receive(hsm);
+		check_time(hsm);
+	}
+	pthread_mutex_lock(&hsm->pool->lock);
+	end_process(hsm, how);
+	pthread_mutex_unlock(&hsm->pool->lock);
+	return NULL;
+}

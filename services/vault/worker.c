@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * worker.c: the HSM worker process: opens its token, gives up what it does not need, then answers requests
+ * from as many session threads as configured. Started by hsm.c; dies with it.
+ */
+#include "worker.h"
+
+#include "hsm_channel.h"
+#include "log/log.h"
+#include "sandbox/sandbox.h"
+#include "worker_pkcs11.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#define SESSIONS_CAP 64
+
+struct job {
+	Chancery__HsmRequest *request;
+	struct job *prev, *next;
+};
+
+struct worker {
+	const char *name;
+	struct token *token;
+	pthread_mutex_t queue_lock;
+	pthread_cond_t queue_filled;
+	struct job *queue;          /* guarded by queue_lock */
+	pthread_mutex_t write_lock; /* guards writing to HSM_WORKER_FD */
+};
+
+struct session_thread {
+	struct worker *worker;
+	struct token_session session;
+};
+
+/* --- answering --- */
+
+static void send_reply(struct worker *worker, const Chancery__HsmReply *reply)
+{
+	struct ch_error err;
+	bool sent;
+
+	pthread_mutex_lock(&worker->write_lock);
+	sent = hsm_frame_write(HSM_WORKER_FD, &reply->base, &err);
+	pthread_mutex_unlock(&worker->write_lock);
+	if (!sent)
+		_exit(0); /* the vault is gone */
+}
+
+/* What a request asked for, and what it gave. */
+struct outcome {
+	struct ch_bytes signature, public_key_info, wrapped;
+};
+
+static void free_outcome(struct outcome *outcome)
+{
+	ch_bytes_free(&outcome->signature);
+	ch_bytes_free(&outcome->public_key_info);
+	ch_bytes_free(&outcome->wrapped);
+}
+CH_DEFINE_AUTO_VALUE(outcome, struct outcome, free_outcome)
+
+static bool check_status(struct token_session *session, struct ch_error *err)
+{
+	CK_OBJECT_HANDLE kek;
+
+	return token_find_kek(session, &kek, err);
+}
+
+static bool execute(struct token_session *session, const Chancery__HsmRequest *request,
+		    struct outcome *outcome, struct ch_error *err)
+{
+	if (request->sign)
+		return token_sign(session, request->sign, &outcome->signature, err);
+	if (request->generate)
+		return token_generate(session, request->generate, &outcome->public_key_info, err);
+	if (request->wrap)
+		return token_wrap(session, request->wrap, &outcome->wrapped, err);
+	if (request->unwrap)
+		return token_unwrap(session, request->unwrap, err);
+	if (request->lock)
+		return token_lock(session, request->lock->key_id, err);
+	if (request->destroy)
+		return token_destroy(session, request->destroy->key_id, err);
+	if (request->status)
+		return check_status(session, err);
+	return ch_fail(err, CH_UNSUPPORTED, "HSM request of an unknown kind");
+}
+
+static ProtobufCBinaryData as_binary(const struct ch_bytes *bytes)
+{
+	return (ProtobufCBinaryData){ .len = bytes->size, .data = bytes->data };
+}
+
+static void answer(struct session_thread *thread, const Chancery__HsmRequest *request)
+{
+	Chancery__HsmReply reply = CHANCERY__HSM_REPLY__INIT;
+	CH_AUTO(outcome) outcome = CH_NONE;
+	struct ch_error err = CH_NONE;
+
+	reply.id = request->id;
+	if (!execute(&thread->session, request, &outcome, &err)) {
+		reply.code = err.code;
+		reply.message = err.message;
+		reply.retryable = err.retryable;
+		reply.restart = thread->session.sick;
+	}
+	reply.signature = as_binary(&outcome.signature);
+	reply.public_key_info = as_binary(&outcome.public_key_info);
+	reply.wrapped = as_binary(&outcome.wrapped);
+	send_reply(thread->worker, &reply);
+}
+
+static struct job *take_job(struct worker *worker)
+{
+	struct job *job;
+
+	pthread_mutex_lock(&worker->queue_lock);
+	while (!worker->queue)
+		pthread_cond_wait(&worker->queue_filled, &worker->queue_lock);
+	job = worker->queue;
+	DL_DELETE(worker->queue, job);
+	pthread_mutex_unlock(&worker->queue_lock);
+	return job;
+}
+
+static void *serve_session(void *state)
+{
+	struct session_thread *thread = state;
+
+	for (;;) {
+		struct job *job = take_job(thread->worker);
+
+		answer(thread, job->request);
+		chancery__hsm_request__free_unpacked(job->request, NULL);
+		free(job);
+	}
+	return NULL;
+}
+
+static void add_job(struct worker *worker, Chancery__HsmRequest *request)
+{
+	struct job *job = ch_alloc(sizeof(*job));
+
+	job->request = request;
+	pthread_mutex_lock(&worker->queue_lock);
+	DL_APPEND(worker->queue, job);
+	pthread_cond_signal(&worker->queue_filled);
+	pthread_mutex_unlock(&worker->queue_lock);
+}
+
+/* --- starting --- */
+
+static bool enter_sandbox(const Chancery__HsmOpen *open, struct ch_error *err)
+{
+	struct ch_sandbox_path *paths = ch_alloc((open->n_paths + 1) * sizeof(*paths));
+	struct ch_sandbox_rules rules = { .paths = paths, .path_count = open->n_paths };
+	bool entered;
+
+	for (size_t i = 0; i < open->n_paths; i++)
+		paths[i] = (struct ch_sandbox_path){ open->paths[i], CH_SANDBOX_READ | CH_SANDBOX_WRITE };
+	entered = ch_sandbox_enter(&rules, err);
+	free(paths);
+	return entered;
+}
+
+/* Opens the token and a session for each thread, then closes the rest of the system to this process. */
+static bool start(struct worker *worker, const Chancery__HsmOpen *open, struct ch_error *err)
+{
+	if (open->sessions < 1 || open->sessions > SESSIONS_CAP)
+		return ch_fail(err, CH_INVALID, "%u sessions, 1 to %d allowed", open->sessions, SESSIONS_CAP);
+	if (!token_open(open, &worker->token, err) || (open->sandbox && !enter_sandbox(open, err)))
+		return false;
+	for (uint32_t i = 0; i < open->sessions; i++) {
+		struct session_thread *thread = ch_alloc(sizeof(*thread)); /* as long as the process */
+		pthread_t id;
+
+		thread->worker = worker;
+		if (!token_session_open(worker->token, &thread->session, err))
+			return false;
+		if (pthread_create(&id, NULL, serve_session, thread) != 0)
+			return ch_fail(err, CH_INTERNAL, "cannot start session thread %u", i);
+		pthread_detach(id);
+	}
+	return true;
+}
+
+/* The first request opens; its reply says whether this worker can serve. */
+static bool handle_open(struct worker *worker, const Chancery__HsmRequest *request)
+{
+	Chancery__HsmReply reply = CHANCERY__HSM_REPLY__INIT;
+	struct ch_error err = CH_NONE;
+	bool opened = request->open ? start(worker, request->open, &err)
+				    : ch_fail(&err, CH_INVALID, "the first HSM request must be open");
+
+	reply.id = request->id;
+	if (!opened) {
+		reply.code = err.code;
+		reply.message = err.message;
+	} else {
+		reply.token_label = request->open->token_label;
+	}
+	send_reply(worker, &reply);
+	return opened;
+}
+
+static Chancery__HsmRequest *next_request(struct hsm_reader *reader)
+{
+	Chancery__HsmRequest *request;
+	struct ch_view frame;
+	struct ch_error err;
+	bool present;
+
+	for (;;) {
+		if (!hsm_reader_next(reader, &present, &frame, &err))
+			return NULL;
+		if (present)
+			break;
+		if (hsm_reader_fill(reader, HSM_WORKER_FD) == HSM_READ_CLOSED)
+			return NULL;
+	}
+	request = chancery__hsm_request__unpack(NULL, frame.size, frame.data);
+	if (!request)
+		ch_log_error("HSM request does not decode");
+	return request;
+}
+
+int hsm_worker_main(const char *name)
+{
+	struct worker worker = { .name = name,
+				 .queue_lock = PTHREAD_MUTEX_INITIALIZER,
+				 .queue_filled = PTHREAD_COND_INITIALIZER,
+				 .write_lock = PTHREAD_MUTEX_INITIALIZER };
+	CH_AUTO(hsm_reader) reader = CH_NONE;
+	Chancery__HsmRequest *request;
+	bool opened;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_DUMPABLE, 0);
+	signal(SIGPIPE, SIG_IGN);
+	ch_log_open("vault", name);
+	request = next_request(&reader);
+	if (!request)
+		_exit(1);
+	opened = handle_open(&worker, request);
+	chancery__hsm_request__free_unpacked(request, NULL);
+	while (opened && (request = next_request(&reader)))
+		add_job(&worker, request);
+	/* Threads may be inside the module: leave at once, no destructors (a vendor's may hang). */
+	_exit(opened ? 0 : 1);
+}

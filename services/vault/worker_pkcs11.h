@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * worker_pkcs11.h: one token of one PKCS#11 module, as an HSM worker sees it. libp11 loads the module, finds
+ * the token and logs in; what libp11 0.4.12 has no call for goes to the same module's function list.
+ * worker_pkcs11.c opens and finds, worker_sign.c signs, worker_keys.c makes, copies and removes keys.
+ */
+#ifndef VAULT_WORKER_PKCS11_H
+#define VAULT_WORKER_PKCS11_H
+
+#include "hsm.pb-c.h"
+#include "mem/mem.h"
+
+#include <p11-kit/pkcs11.h>
+
+#define HSM_KEK_LABEL "chancery-kek"
+
+/* A logged-in token. Thread-safe after opening: each thread brings its own session. */
+struct token;
+
+/* One thread's session. `sick` is set when the module lost its session, login or device: only a fresh process
+ * with a fresh C_Initialize helps. */
+struct token_session {
+	struct token *token;
+	CK_FUNCTION_LIST *f;
+	CK_SESSION_HANDLE handle;
+	bool sick;
+};
+
+/*
+ * Loads the module, finds the token by label and logs in once.
+ * Errors  CH_DENIED       the PIN is wrong or locked: never try again by itself, each try counts towards the
+ * lock CH_UNAVAILABLE  no such module or token now; a later try may succeed
+ */
+CH_MUST_USE bool token_open(const Chancery__HsmOpen *open, struct token **token, struct ch_error *err);
+CH_MUST_USE bool token_session_open(struct token *token, struct token_session *session, struct ch_error *err);
+
+/* Sets *err for a CKR_… code and marks the session where it is a sign of a lost session, login or device. */
+bool token_fail(struct token_session *session, CK_RV rv, const char *call, struct ch_error *err);
+
+/* The private key whose CKA_ID is the octets of key_id; CH_NOT_FOUND. Handles are remembered until
+ * token_forget_key. */
+CH_MUST_USE bool token_find_key(struct token_session *session, const char *key_id, CK_OBJECT_HANDLE *handle,
+				struct ch_error *err);
+void token_forget_key(struct token *token, const char *key_id);
+CH_MUST_USE bool token_find_kek(struct token_session *session, CK_OBJECT_HANDLE *handle,
+				struct ch_error *err);
+
+/* A row for each algorithm name of libcommon/x509/algorithm.c. */
+struct token_algorithm {
+	const char *name;
+	CK_KEY_TYPE key_type;
+	CK_MECHANISM_TYPE sign;
+	CK_MECHANISM_TYPE generate;
+	CK_ULONG bits;            /* RSA */
+	const char *curve;        /* EC: dotted OID of the curve */
+	struct ch_view curve_der; /* CKA_EC_PARAMS */
+};
+CH_MUST_USE bool token_find_algorithm(const char *name, const struct token_algorithm **algorithm,
+				      struct ch_error *err);
+
+CH_MUST_USE bool token_sign(struct token_session *session, const Chancery__HsmSign *ask,
+			    struct ch_bytes *signature, struct ch_error *err);
+CH_MUST_USE bool token_generate(struct token_session *session, const Chancery__HsmGenerate *ask,
+				struct ch_bytes *public_key_info, struct ch_error *err);
+CH_MUST_USE bool token_wrap(struct token_session *session, const Chancery__HsmWrap *ask,
+			    struct ch_bytes *wrapped, struct ch_error *err);
+CH_MUST_USE bool token_unwrap(struct token_session *session, const Chancery__HsmUnwrap *ask,
+			      struct ch_error *err);
+CH_MUST_USE bool token_lock(struct token_session *session, const char *key_id, struct ch_error *err);
+CH_MUST_USE bool token_destroy(struct token_session *session, const char *key_id, struct ch_error *err);
+
+/* --- setting up, in a process of its own (init_token.c) --- */
+
+CH_MUST_USE bool token_load_module(const char *module, CK_FUNCTION_LIST **f, struct ch_error *err);
+/* A token that is not logged in, for functions that take a session. */
+struct token *token_of_slot(CK_FUNCTION_LIST *f, CK_SLOT_ID slot, const char *label);
+CH_MUST_USE bool token_create_kek(struct token_session *session, struct ch_view kek, struct ch_error *err);
+
+#endif
