@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* purposes.c: the table of what the vault signs, and what its rows share. ops.c looks purposes up here. */
+#include "purposes.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What the vault signs, who may ask, and who checks the bytes. A new purpose is a row here and a file beside
+ * this one. */
+static const struct vault_purpose purposes[] = {
+	/* clang-format off */
+	/* number                                            name                      caller    each audited  check */
+	{ CHANCERY__PURPOSE__PURPOSE_END_ENTITY_CERTIFICATE, "end-entity-certificate", "issuer", true,  purpose_end_entity },
+	{ CHANCERY__PURPOSE__PURPOSE_CA_CERTIFICATE,         "ca-certificate",         "issuer", true,  purpose_ca_certificate },
+	{ CHANCERY__PURPOSE__PURPOSE_CRL,                    "crl",                    "crl",    true,  purpose_crl },
+	{ CHANCERY__PURPOSE__PURPOSE_OCSP,                   "ocsp",                   "ocsp",   false, purpose_ocsp },
+	{ CHANCERY__PURPOSE__PURPOSE_TIMESTAMP,              "timestamp",              "tsa",    false, purpose_timestamp },
+	{ CHANCERY__PURPOSE__PURPOSE_AUDIT_CHECKPOINT,       "audit-checkpoint",       "audit",  false, purpose_checkpoint },
+	/* clang-format on */
+};
+
+const struct vault_purpose *vault_purpose_at(size_t index)
+{
+	return index < CH_COUNT(purposes) ? &purposes[index] : NULL;
+}
+
+const struct vault_purpose *vault_purpose_find(Chancery__Purpose number)
+{
+	for (size_t i = 0; i < CH_COUNT(purposes); i++)
+		if (purposes[i].number == number)
+			return &purposes[i];
+	return NULL;
+}
+
+bool vault_refuse(struct vault_check *check, const char *reason, struct ch_error *err, const char *format,
+		  ...)
+{
+	char message[400];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(message, sizeof(message), format, arguments);
+	va_end(arguments);
+	check->reason = reason;
+	return ch_fail(err, CH_DENIED, "%s", message);
+}
+
+void vault_check_free(struct vault_check *check)
+{
+	free(check->subject);
+	free(check->approvers);
+	check->subject = check->approvers = NULL;
+}
+
+static void free_texts(char **texts, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(texts[i]);
+	free(texts);
+}
+
+void vault_key_free(struct vault_key *key)
+{
+	if (!key)
+		return;
+	free(key->label);
+	ch_bytes_free(&key->subject_der);
+	ch_bytes_free(&key->public_key_info);
+	free_texts(key->residency, key->residency_count);
+	free_texts(key->timestamp_policies, key->timestamp_policy_count);
+	free(key->checkpoint_origin);
+	*key = (struct vault_key)CH_NONE;
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * purposes.h: what the vault signs. Each purpose reads the bytes that are to be signed with the bounded DER
+ * reader, holds them against the key's policy and the time, and says what must be recorded before a signature
+ * may leave. Pure: no database, no HSM. ops.c is the caller; docs/threat-model.md says what each check stops.
+ */
+#ifndef VAULT_PURPOSES_H
+#define VAULT_PURPOSES_H
+
+#include "x509/operator.h"
+#include "x509/x509.h"
+#include "vault.pb-c.h"
+
+/* A row of the table `keys`: what the key may be used for. */
+struct vault_key {
+	char key_id[33];
+	char tenant[64];
+	char *label;
+	const struct ch_algorithm *algorithm;
+	unsigned purposes;           /* bits: 1 << enum Purpose */
+	struct ch_bytes subject_der; /* CA keys: the name that they issue under */
+	struct ch_bytes public_key_info;
+	uint8_t key_hash[20]; /* SHA-1 of the public key bits: OCSP byKey */
+	char **residency;     /* names of the HSMs that hold it */
+	size_t residency_count;
+	bool single_copy_accepted;
+	char state[16];
+	int64_t ca_not_before_us; /* limits of its CA certificate; ca_not_after_us 0: it has none yet */
+	int64_t ca_not_after_us;
+	int32_t ca_path_length; /* -1: no limit */
+	char **timestamp_policies;
+	size_t timestamp_policy_count;
+	char *checkpoint_origin;
+	int64_t max_validity_us; /* 0: the vault's default */
+	int64_t created_at_us;
+};
+void vault_key_free(struct vault_key *key); /* what it holds, not itself */
+
+/* Limits that the configuration sets, and the operators' CA. */
+struct vault_policy {
+	int64_t clock_tolerance_us;
+	int64_t timestamp_tolerance_us;
+	int64_t crl_max_validity_us;
+	int64_t ocsp_max_validity_us;
+	int64_t approvals_required;
+	X509_STORE *operators_ca;
+};
+
+#define VAULT_NUMBER_CAP 20 /* octets of a CRL number (RFC 5280 §5.2.3) */
+
+/* What a check is given, and what it found. */
+struct vault_check {
+	const struct vault_key *key;
+	const struct vault_policy *policy;
+	int64_t now_us;
+	const char *tenant;
+	struct ch_view to_be_signed;
+	struct ch_view content;
+	Chancery__Approval *const *approvals;
+	size_t approval_count;
+	/* The key of this vault that a SubjectPublicKeyInfo belongs to; CH_NOT_FOUND. Borrowed for the check.
+	 */
+	const struct vault_key *(*find_subject)(void *state, struct ch_view public_key_info,
+						struct ch_error *err);
+	void *find_state;
+
+	const char *reason; /* of a refusal, for metrics: "issuer", "validity", …; "malformed" until a check
+			       says more */
+	struct ch_view
+		number; /* CRL number or tree size, big endian, unsigned: never goes back; size 0: none */
+	uint8_t number_room[8];
+	bool sets_ca_limits; /* the key `subject_key_id` becomes a CA within these limits */
+	char subject_key_id[33];
+	int64_t ca_not_before_us, ca_not_after_us;
+	int32_t ca_path_length;
+	char *subject;   /* for the audit event: serial, CRL number; owned by the check */
+	char *approvers; /* names of the officers; owned by the check */
+};
+void vault_check_free(struct vault_check *check);
+
+struct vault_purpose {
+	Chancery__Purpose number;
+	const char *name;
+	const char *caller; /* the one service that may ask */
+	bool each_audited;  /* an event for each signature; else summed up per minute */
+	bool (*check)(struct vault_check *check, struct ch_error *err);
+};
+/* NULL: no such purpose. */
+const struct vault_purpose *vault_purpose_find(Chancery__Purpose number);
+const struct vault_purpose *vault_purpose_at(size_t index);
+
+bool purpose_end_entity(struct vault_check *check, struct ch_error *err);
+bool purpose_ca_certificate(struct vault_check *check, struct ch_error *err);
+bool purpose_crl(struct vault_check *check, struct ch_error *err);
+bool purpose_ocsp(struct vault_check *check, struct ch_error *err);
+bool purpose_timestamp(struct vault_check *check, struct ch_error *err);
+bool purpose_checkpoint(struct vault_check *check, struct ch_error *err);
+
+/* `return vault_refuse(check, "issuer", err, "…");` CH_DENIED. */
+bool vault_refuse(struct vault_check *check, const char *reason, struct ch_error *err, const char *format,
+		  ...) CH_PRINTF(4, 5);
+
+/* M distinct officers of the tenant signed this purpose and these bytes, with certificates that the
+ * operators' CA issued and that are valid now (approval.c). Sets check->approvers. */
+CH_MUST_USE bool vault_check_approvals(struct vault_check *check, const char *purpose_name,
+				       struct ch_error *err);
+
+/* --- what several purposes share (tbs_certificate.c, extensions.c) --- */
+
+struct vault_extension {
+	struct ch_view oid; /* content octets */
+	bool critical;
+	struct ch_view value; /* inside the OCTET STRING: one whole DER element */
+};
+#define VAULT_EXTENSIONS_CAP 64
+struct vault_extensions {
+	struct vault_extension items[VAULT_EXTENSIONS_CAP];
+	size_t count;
+};
+/* `in` stands at SEQUENCE OF Extension. Refuses duplicates (RFC 5280 §4.2), empty values and more than the
+ * cap. */
+CH_MUST_USE bool vault_read_extensions(struct ch_view *in, struct vault_extensions *extensions,
+				       struct ch_error *err);
+/* NULL where it is absent. `last` is the arc after id-ce (2.5.29). */
+const struct vault_extension *vault_find_extension(const struct vault_extensions *extensions, uint8_t last);
+#define VAULT_CE_KEY_USAGE                  15
+#define VAULT_CE_BASIC_CONSTRAINTS          19
+#define VAULT_CE_CRL_NUMBER                 20
+#define VAULT_CE_DELTA_CRL_INDICATOR        27
+#define VAULT_CE_ISSUING_DISTRIBUTION_POINT 28
+
+struct tbs_certificate {
+	struct ch_view serial;              /* INTEGER octets */
+	struct ch_view signature_algorithm; /* AlgorithmIdentifier DER */
+	struct ch_view issuer, subject;     /* Name DER */
+	int64_t not_before_us, not_after_us;
+	struct ch_view public_key_info;
+	bool has_basic_constraints, basic_constraints_critical, is_ca;
+	int32_t path_length; /* -1: absent */
+	bool has_key_usage, may_sign_certificates, may_sign_crls;
+};
+/* RFC 5280 §4.1. CH_INVALID where it is not well formed DER of version 3; CH_TOO_LARGE over
+ * CH_CERTIFICATE_CAP. */
+CH_MUST_USE bool tbs_certificate_read(struct ch_view der, struct tbs_certificate *tbs, struct ch_error *err);
+/* What holds for every certificate: serial, algorithm, issuer, validity in itself and against the clock. */
+CH_MUST_USE bool tbs_certificate_check(struct vault_check *check, const struct tbs_certificate *tbs,
+				       struct ch_error *err);
+/* Within the validity of the CA certificate that the key has. */
+CH_MUST_USE bool tbs_certificate_check_within_ca(struct vault_check *check, const struct tbs_certificate *tbs,
+						 struct ch_error *err);
+
+CH_DEFINE_AUTO_VALUE(vault_key, struct vault_key, vault_key_free)
+CH_DEFINE_AUTO_VALUE(vault_check, struct vault_check, vault_check_free)
+
+#endif
