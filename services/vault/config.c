@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config.c: the vault's keys of its configuration file. docs/configuration.md is made from these tables. */
+#include "vault.h"
+
+static const struct ch_conf_field hsm_fields[] = {
+	CH_CONF_FIELD(struct hsm_config, name, CH_CONF_STRING, .required = true,
+		      .help = "what keys' residency, metrics and events call it"),
+	CH_CONF_FIELD(struct hsm_config, module, CH_CONF_PATH, .required = true,
+		      .help = "the vendor's PKCS#11 library"),
+	CH_CONF_FIELD(struct hsm_config, environment, CH_CONF_STRING_LIST, .min = 0, .max = 64,
+		      .help = "NAME=value: the whole environment of this HSM's worker process"),
+	CH_CONF_FIELD(struct hsm_config, token_label, CH_CONF_STRING, .required = true,
+		      .help = "CKA_LABEL of the token"),
+	CH_CONF_FIELD(struct hsm_config, pin_file, CH_CONF_PATH, .required = true,
+		      .help = "the user PIN, in a file that others may not read"),
+	CH_CONF_FIELD(
+		struct hsm_config, so_pin_file, CH_CONF_PATH,
+		.help = "the security officer's PIN, for --init-hsms alone; absent: so-pin beside pin_file"),
+	CH_CONF_FIELD(struct hsm_config, sessions, CH_CONF_INTEGER, .default_text = "4", .min = 2, .max = 64,
+		      .help = "sessions of the worker, each with a thread"),
+	CH_CONF_FIELD(struct hsm_config, paths, CH_CONF_STRING_LIST, .min = 0, .max = 32,
+		      .help = "files and directories that the library reads and writes: all else is closed "
+			      "to the worker"),
+};
+static const struct ch_conf_schema hsm_schema = { "hsms", hsm_fields, CH_COUNT(hsm_fields) };
+
+static const struct ch_conf_field fields[] = {
+	CH_DAEMON_COMMON_FIELDS(struct vault_config),
+	CH_CONF_FIELD(struct vault_config, operators_ca, CH_CONF_PATH, .required = true,
+		      .help = "PEM: the CA whose officers may approve"),
+	CH_CONF_FIELD(struct vault_config, approvals_required, CH_CONF_INTEGER, .default_text = "1", .min = 1,
+		      .max = 16, .help = "distinct officers who must sign a CA certificate's bytes"),
+	CH_CONF_FIELD(struct vault_config, single_copy_accepted, CH_CONF_BOOLEAN, .default_text = "false",
+		      .help = "make keys that only one HSM could take; what that HSM loses is lost"),
+	CH_CONF_NAMED("hsms", struct vault_config, hsms, CH_CONF_SECTION_LIST, .required = true, .min = 1,
+		      .max = HSM_MAX, .schema = &hsm_schema, .element_size = sizeof(struct hsm_config),
+		      .help = "one item for each HSM"),
+	CH_CONF_NAMED("clock_tolerance", struct vault_config, clock_tolerance_us, CH_CONF_DURATION,
+		      .default_text = "5m", .min = CH_SECOND, .max = CH_HOUR,
+		      .help = "how far thisUpdate and producedAt may be from the vault's clock"),
+	CH_CONF_NAMED("timestamp_tolerance", struct vault_config, timestamp_tolerance_us, CH_CONF_DURATION,
+		      .default_text = "1s", .min = CH_MILLISECOND, .max = CH_MINUTE,
+		      .help = "how far genTime may be from the vault's clock"),
+	CH_CONF_NAMED("crl_max_validity", struct vault_config, crl_max_validity_us, CH_CONF_DURATION,
+		      .default_text = "400d", .min = CH_MINUTE, .max = 3650 * CH_DAY,
+		      .help = "nextUpdate - thisUpdate of a CRL at the most, where the key says nothing"),
+	CH_CONF_NAMED("ocsp_max_validity", struct vault_config, ocsp_max_validity_us, CH_CONF_DURATION,
+		      .default_text = "10d", .min = CH_MINUTE, .max = 400 * CH_DAY,
+		      .help = "nextUpdate - thisUpdate of an OCSP response at the most, where the key says "
+			      "nothing"),
+	CH_CONF_NAMED("hsm_hang", struct vault_config, hsm_hang_us, CH_CONF_DURATION, .default_text = "2s",
+		      .min = 100 * CH_MILLISECOND, .max = CH_MINUTE,
+		      .help = "a worker that answers nothing for so long is killed and started again"),
+};
+const struct ch_conf_schema vault_schema = { "vault", fields, CH_COUNT(fields) };

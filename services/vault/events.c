@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * events.c: what the audit log, the metrics and the log hear of the vault's decisions. ops.c and generate.c
+ * call it before they answer; hsm_process.c when an HSM comes or goes.
+ */
+#include "vault.h"
+
+#include "log/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#define SUMMARY_INTERVAL_S 60
+
+/* Signatures of one key for one caller since the last summary. */
+struct tally {
+	char name[160]; /* purpose, key id, caller: what it is found by */
+	const struct vault_purpose *purpose;
+	char key_id[33];
+	char tenant[64];
+	char caller[64];
+	uint64_t count;
+	UT_hash_handle hh;
+};
+
+struct vault_summary {
+	struct vault *vault;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t stop;
+	bool stopping;         /* guarded by lock */
+	struct tally *tallies; /* guarded by lock */
+};
+
+static void count(struct vault *vault, const struct vault_purpose *purpose, const char *outcome,
+		  const char *reason)
+{
+	CH_AUTO(ch_string) labels = ch_format("purpose=\"%s\",outcome=\"%s\",reason=\"%s\"",
+					      purpose ? purpose->name : "none", outcome, reason);
+
+	ch_metric_add(ch_metrics_counter(vault->metrics, "chancery_vault_signatures_total",
+					 "Items asked to be signed, by what became of them", labels),
+		      1);
+}
+
+static struct ch_audit_event event_of(const char *type, const char *outcome,
+				      const struct ch_bus_request *request, const char *subject)
+{
+	return (struct ch_audit_event){ .type = type,
+					.outcome = outcome,
+					.tenant = request->body->tenant,
+					.actor = request->sender->instance,
+					.subject = subject,
+					.message_id = request->message_id,
+					.trace_id = request->body->trace_id };
+}
+
+/* --- signed --- */
+
+static bool record_signed(struct vault *vault, const struct vault_event *event, struct ch_error *err)
+{
+	CH_AUTO(ch_string) digest_text = NULL;
+	struct ch_audit_event signed_event = event_of("vault.signed", "success", event->request,
+						      event->check->subject ? event->check->subject : "");
+	uint8_t digest[64];
+	size_t size;
+
+	if (!ch_digest("sha256", event->check->to_be_signed, digest, &size, err))
+		return false;
+	digest_text = ch_hex(ch_view(digest, size));
+	const struct ch_audit_detail details[] = {
+		{ "purpose", event->purpose->name },
+		{ "key_id", event->key_id },
+		{ "tbs_sha256", digest_text },
+		{ "approved_by", event->check->approvers ? event->check->approvers : "" },
+	};
+	signed_event.details = details;
+	signed_event.detail_count = event->check->approvers ? CH_COUNT(details) : CH_COUNT(details) - 1;
+	return ch_audit_record(vault->audit, &signed_event, err);
+}
+
+static void add_to_summary(struct vault_summary *summary, const struct vault_event *event)
+{
+	const struct ch_bus_request *request = event->request;
+	struct tally *tally;
+	char name[160];
+
+	snprintf(name, sizeof(name), "%d/%s/%s", (int)event->purpose->number, event->key_id,
+		 request->sender->instance);
+	pthread_mutex_lock(&summary->lock);
+	HASH_FIND_STR(summary->tallies, name, tally);
+	if (!tally) {
+		tally = ch_alloc(sizeof(*tally));
+		memcpy(tally->name, name, sizeof(name));
+		tally->purpose = event->purpose;
+		snprintf(tally->key_id, sizeof(tally->key_id), "%s", event->key_id);
+		snprintf(tally->tenant, sizeof(tally->tenant), "%s", request->body->tenant);
+		snprintf(tally->caller, sizeof(tally->caller), "%s", request->sender->instance);
+		HASH_ADD_STR(summary->tallies, name, tally);
+	}
+	tally->count++;
+	pthread_mutex_unlock(&summary->lock);
+}
+
+bool vault_note_signed(struct vault *vault, const struct vault_event *event, struct ch_error *err)
+{
+	if (!event->purpose->each_audited)
+		add_to_summary(vault->summary, event);
+	else if (!record_signed(vault, event, err))
+		return ch_fail_in(err, "the audit event could not be recorded");
+	count(vault, event->purpose, "signed", "");
+	return true;
+}
+
+/* --- refused and failed --- */
+
+void vault_note_refused(struct vault *vault, const struct vault_event *event, const struct ch_error *why)
+{
+	const char *purpose = event->purpose ? event->purpose->name : "none";
+	const char *reason =
+		event->check && event->check->reason ? event->check->reason : ch_code_name(why->code);
+	const struct ch_audit_detail details[] = {
+		{ "purpose", purpose },
+		{ "reason", reason },
+		{ "code", ch_code_name(why->code) },
+		{ "message", why->message },
+	};
+	struct ch_audit_event refused = event_of("vault.refused", "refused", event->request, event->key_id);
+	struct ch_error err;
+
+	count(vault, event->purpose, "refused", reason);
+	ch_log(CH_LOG_WARN, &event->request->scope, "refused to sign for %s: purpose '%s', key '%s': %s",
+	       event->request->sender->instance, purpose, event->key_id, why->message);
+	refused.details = details;
+	refused.detail_count = CH_COUNT(details);
+	if (!ch_audit_record(vault->audit, &refused, &err))
+		ch_log(CH_LOG_ERROR, &event->request->scope, "the refusal could not be recorded: %s",
+		       err.message);
+}
+
+void vault_note_failed(struct vault *vault, const struct vault_event *event, const struct ch_error *why)
+{
+	count(vault, event->purpose, "failed", ch_code_name(why->code));
+	ch_log(CH_LOG_ERROR, &event->request->scope, "could not sign for %s: purpose '%s', key '%s': %s",
+	       event->request->sender->instance, event->purpose->name, event->key_id, why->message);
+}
+
+/* --- keys and HSMs --- */
+
+bool vault_note_generated(struct vault *vault, const struct ch_bus_request *request,
+			  const struct vault_key *key, struct ch_error *err)
+{
+	CH_AUTO(ch_buffer) residency = CH_NONE;
+	CH_AUTO(ch_string) text = NULL;
+	struct ch_audit_event generated = event_of("key.generated", "success", request, key->key_id);
+
+	for (size_t i = 0; i < key->residency_count; i++)
+		ch_buffer_printf(&residency, "%s%s", i ? " " : "", key->residency[i]);
+	text = ch_buffer_steal_text(&residency);
+	const struct ch_audit_detail details[] = {
+		{ "algorithm", key->algorithm->name },
+		{ "label", key->label },
+		{ "residency", text },
+	};
+	generated.details = details;
+	generated.detail_count = CH_COUNT(details);
+	return ch_audit_record(vault->audit, &generated, err);
+}
+
+void vault_note_hsm(void *state, const char *hsm, bool up, const char *why, size_t up_count)
+{
+	struct vault *vault = state;
+	const struct ch_audit_detail details[] = { { "error", why } };
+	const struct ch_audit_event event = { .type = up ? "hsm.up" : "hsm.down",
+					      .outcome = up ? "success" : "failure",
+					      .actor = vault->config->common.instance,
+					      .subject = hsm,
+					      .details = details,
+					      .detail_count = up ? 0 : CH_COUNT(details) };
+	struct ch_error err;
+
+	ch_readiness_set(vault->hsm_readiness, up_count > 0, "no HSM is up");
+	if (!ch_audit_record(vault->audit, &event, &err))
+		ch_log_error("event %s of HSM '%s' could not be recorded: %s", event.type, hsm, err.message);
+}
+
+/* --- the summary --- */
+
+static void record_tally(struct vault *vault, const struct tally *tally)
+{
+	char signatures[32];
+	const struct ch_audit_detail details[] = {
+		{ "purpose", tally->purpose->name },
+		{ "signatures", signatures },
+	};
+	const struct ch_audit_event event = { .type = "vault.summary",
+					      .outcome = "success",
+					      .tenant = tally->tenant,
+					      .actor = tally->caller,
+					      .subject = tally->key_id,
+					      .details = details,
+					      .detail_count = CH_COUNT(details) };
+	struct ch_error err;
+
+	snprintf(signatures, sizeof(signatures), "%llu", (unsigned long long)tally->count);
+	if (!ch_audit_record(vault->audit, &event, &err))
+		ch_log_error("summary of %s signatures with key '%s' could not be recorded: %s", signatures,
+			     tally->key_id, err.message);
+}
+
+static void record_tallies(struct vault *vault, struct tally *tallies)
+{
+	struct tally *tally, *next;
+
+	HASH_ITER(hh, tallies, tally, next)
+	{
+		record_tally(vault, tally);
+		HASH_DEL(tallies, tally);
+		free(tally);
+	}
+}
+
+static void *summarise(void *state)
+{
+	struct vault_summary *summary = state;
+	bool stopping = false;
+
+	while (!stopping) {
+		struct tally *tallies;
+		struct timespec until;
+
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec += SUMMARY_INTERVAL_S;
+		pthread_mutex_lock(&summary->lock);
+		while (!summary->stopping &&
+		       pthread_cond_timedwait(&summary->stop, &summary->lock, &until) == 0)
+			;
+		stopping = summary->stopping;
+		tallies = summary->tallies;
+		summary->tallies = NULL;
+		pthread_mutex_unlock(&summary->lock);
+		record_tallies(summary->vault, tallies);
+	}
+	return NULL;
+}
+
+bool vault_summary_start(struct vault *vault, struct vault_summary **summary, struct ch_error *err)
+{
+	struct vault_summary *new = ch_alloc(sizeof(*new));
+
+	new->vault = vault;
+	pthread_mutex_init(&new->lock, NULL);
+	pthread_cond_init(&new->stop, NULL);
+	if (pthread_create(&new->thread, NULL, summarise, new) != 0) {
+		free(new);
+		return ch_fail(err, CH_INTERNAL, "cannot start the summary thread");
+	}
+	*summary = new;
+	return true;
+}
+
+void vault_summary_stop(struct vault_summary *summary)
+{
+	if (!summary)
+		return;
+	pthread_mutex_lock(&summary->lock);
+	summary->stopping = true;
+	pthread_cond_signal(&summary->stop);
+	pthread_mutex_unlock(&summary->lock);
+	pthread_join(summary->thread, NULL);
+	pthread_cond_destroy(&summary->stop);
+	pthread_mutex_destroy(&summary->lock);
+	free(summary);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* init_token.h: one token set up from nothing, in a process of its own with that HSM's environment.
+ * init_hsms.c calls it. */
+#ifndef VAULT_INIT_TOKEN_H
+#define VAULT_INIT_TOKEN_H
+
+#include "hsm.h"
+
+struct token_state {
+	bool initialised; /* a token with the label exists */
+	bool has_kek;
+	uint32_t private_keys;
+	uint8_t kek_check[3]; /* CKA_CHECK_VALUE of the key-encryption key */
+	bool failed;
+	struct ch_error err; /* where it failed */
+};
+
+/*
+ * Starts a process with the HSM's environment that looks at its token, and where `kek` is not empty makes
+ * what is missing: the token with its PINs, the key-encryption key. An existing key-encryption key is
+ * replaced only when the token holds no private key. pin_file and so_pin_file must exist.
+ */
+CH_MUST_USE bool token_set_up(const struct hsm_config *config, const char *so_pin_file, struct ch_view kek,
+			      struct token_state *state, struct ch_error *err);
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * keys.c: key rows in memory. A row is read again when it is older than VAULT_KEY_AGE_US, so that a state
+ * changed in the database holds within that time, and when a check refused on what may be old. ops.c is the
+ * caller.
+ */
+#include "vault.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+/* The key is first: a struct vault_key given out is its entry. */
+struct entry {
+	struct vault_key key;
+	atomic_int references; /* one for the cache as long as it is in it */
+	int64_t read_us;
+	UT_hash_handle hh;
+};
+
+struct vault_keys {
+	struct ch_db *db;
+	pthread_mutex_t lock;
+	struct entry *entries; /* guarded by lock */
+};
+
+struct vault_keys *vault_keys_new(struct ch_db *db)
+{
+	struct vault_keys *keys = ch_alloc(sizeof(*keys));
+
+	keys->db = db;
+	pthread_mutex_init(&keys->lock, NULL);
+	return keys;
+}
+
+static void release(struct entry *entry)
+{
+	if (atomic_fetch_sub(&entry->references, 1) > 1)
+		return;
+	vault_key_free(&entry->key);
+	free(entry);
+}
+
+void vault_keys_release(const struct vault_key *key)
+{
+	if (key)
+		release((struct entry *)(uintptr_t)key);
+}
+
+void vault_keys_free(struct vault_keys *keys)
+{
+	struct entry *entry, *next;
+
+	if (!keys)
+		return;
+	HASH_ITER(hh, keys->entries, entry, next)
+	{
+		HASH_DEL(keys->entries, entry);
+		release(entry);
+	}
+	pthread_mutex_destroy(&keys->lock);
+	free(keys);
+}
+
+static struct entry *take_cached(struct vault_keys *keys, const char *key_id)
+{
+	struct entry *entry;
+
+	pthread_mutex_lock(&keys->lock);
+	HASH_FIND_STR(keys->entries, key_id, entry);
+	if (entry && ch_monotonic_us() - entry->read_us > VAULT_KEY_AGE_US)
+		entry = NULL;
+	if (entry)
+		atomic_fetch_add(&entry->references, 1);
+	pthread_mutex_unlock(&keys->lock);
+	return entry;
+}
+
+/* With the lock held. */
+static void drop(struct vault_keys *keys, const char *key_id)
+{
+	struct entry *entry;
+
+	HASH_FIND_STR(keys->entries, key_id, entry);
+	if (!entry)
+		return;
+	HASH_DEL(keys->entries, entry);
+	release(entry);
+}
+
+void vault_keys_forget(struct vault_keys *keys, const char *key_id)
+{
+	pthread_mutex_lock(&keys->lock);
+	drop(keys, key_id);
+	pthread_mutex_unlock(&keys->lock);
+}
+
+bool vault_keys_get(struct vault_keys *keys, const char *key_id, bool fresh, const struct vault_key **key,
+		    struct ch_error *err)
+{
+	struct entry *entry = fresh ? NULL : take_cached(keys, key_id);
+
+	if (!entry) {
+		entry = ch_alloc(sizeof(*entry));
+		entry->read_us = ch_monotonic_us();
+		if (!store_find_key(keys->db, key_id, &entry->key, err)) {
+			free(entry);
+			return false;
+		}
+		atomic_init(&entry->references, 2);
+		pthread_mutex_lock(&keys->lock);
+		drop(keys, key_id);
+		HASH_ADD_STR(keys->entries, key.key_id, entry);
+		pthread_mutex_unlock(&keys->lock);
+	}
+	*key = &entry->key;
+	return true;
+}

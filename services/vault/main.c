@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* main.c: chancery-vault: the only process with HSM credentials. Wires; vault.h says where the rest is. */
+#include "vault.h"
+
+#include "sandbox/sandbox.h"
+#include "worker.h"
+
+#include <string.h>
+
+static const struct ch_daemon_definition definition = {
+	.service = "vault",
+	.summary = "signs what it has itself parsed and allowed, with keys in HSMs (--init-hsms sets the "
+		   "HSMs up)",
+	.schema = &vault_schema,
+};
+
+static bool has_option(int argc, char **argv, const char *option)
+{
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], option) == 0)
+			return true;
+	return false;
+}
+
+/* The workers are started from here again and again, so what they need stays open to them: their own sandbox
+ * is narrower. */
+static bool enter_sandbox(struct ch_daemon *daemon, const struct vault_config *config, struct ch_error *err)
+{
+	const struct hsm_config *hsms = config->hsms.items;
+	struct ch_sandbox_path paths[HSM_MAX * 34 + 1];
+	size_t count = 0;
+
+	paths[count++] = (struct ch_sandbox_path){ config->operators_ca, CH_SANDBOX_READ };
+	for (size_t i = 0; i < config->hsms.count; i++) {
+		paths[count++] = (struct ch_sandbox_path){ hsms[i].module, CH_SANDBOX_READ };
+		paths[count++] = (struct ch_sandbox_path){ hsms[i].pin_file, CH_SANDBOX_READ };
+		for (size_t j = 0; j < hsms[i].paths.count; j++)
+			paths[count++] = (struct ch_sandbox_path){ hsms[i].paths.items[j],
+								   CH_SANDBOX_READ | CH_SANDBOX_WRITE };
+	}
+	return ch_daemon_enter_sandbox(daemon, paths, count, true, err);
+}
+
+int main(int argc, char **argv)
+{
+	struct vault_config config = CH_NONE;
+	CH_AUTO(ch_daemon) daemon = NULL;
+	struct ch_error err = CH_NONE;
+	struct vault vault = CH_NONE;
+	int exit_code = 0;
+
+	if (argc == 3 && strcmp(argv[1], HSM_WORKER_OPTION) == 0)
+		return hsm_worker_main(argv[2]);
+	if (has_option(argc, argv, VAULT_INIT_OPTION))
+		return vault_init_hsms(argc, argv);
+	if (!ch_daemon_begin(&definition, argc, argv, &config, &daemon, &exit_code))
+		return exit_code;
+	if (!enter_sandbox(daemon, &config, &err))
+		return ch_daemon_fail(daemon, &err);
+	if (vault_open(&vault, &config, daemon, &err)) {
+		ch_daemon_ready(daemon);
+		ch_daemon_wait(daemon, NULL, NULL);
+	} else {
+		exit_code = ch_daemon_fail(daemon, &err);
+	}
+	vault_close(&vault);
+	return exit_code;
+}

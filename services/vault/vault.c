@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vault.c: opens and closes the vault; the table of what it answers on the bus. main.c calls it. */
+#include "vault.h"
+
+#include "log/log.h"
+#include "worker.h"
+
+#include <openssl/pem.h>
+#include <string.h>
+
+#define SIGN_CAP     (32 * 1024 * 1024) /* a large CRL */
+#define SMALL_CAP    (64 * 1024)
+#define FROM_SIGNERS (CH_FROM_ISSUER | CH_FROM_CRL | CH_FROM_OCSP | CH_FROM_TSA | CH_FROM_AUDIT)
+
+/* Who may send what. Sign is narrowed further by each purpose's own caller (purposes.c). */
+static const struct ch_bus_route routes[] = {
+	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_SIGN, &chancery__sign_request__descriptor, FROM_SIGNERS, SIGN_CAP,
+	  CHANCERY__PAYLOAD_TYPE__PAYLOAD_SIGN_REPLY, vault_handle_sign },
+	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_GENERATE_KEY, &chancery__generate_key_request__descriptor,
+	  CH_FROM_ISSUER | CH_FROM_AUDIT, SMALL_CAP, CHANCERY__PAYLOAD_TYPE__PAYLOAD_GENERATE_KEY_REPLY,
+	  vault_handle_generate_key },
+	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_KEYS, &chancery__list_keys_request__descriptor,
+	  CH_FROM_ISSUER | CH_FROM_AUDIT | CH_FROM_GATEWAY | CH_FROM_OPERATOR, SMALL_CAP,
+	  CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_KEYS_REPLY, vault_handle_list_keys },
+	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_VAULT_STATUS, &chancery__vault_status_request__descriptor,
+	  CH_FROM_ISSUER | CH_FROM_AUDIT | CH_FROM_GATEWAY | CH_FROM_OPERATOR, SMALL_CAP,
+	  CHANCERY__PAYLOAD_TYPE__PAYLOAD_VAULT_STATUS_REPLY, vault_handle_status },
+};
+
+static bool open_policy(struct vault *vault, struct ch_error *err)
+{
+	const struct vault_config *config = vault->config;
+	CH_AUTO(X509) certificate = NULL;
+
+	vault->policy = (struct vault_policy){ .clock_tolerance_us = config->clock_tolerance_us,
+					       .timestamp_tolerance_us = config->timestamp_tolerance_us,
+					       .crl_max_validity_us = config->crl_max_validity_us,
+					       .ocsp_max_validity_us = config->ocsp_max_validity_us,
+					       .approvals_required = config->approvals_required,
+					       .operators_ca = X509_STORE_new() };
+	if (!ch_certificate_read_pem_file(config->operators_ca, &certificate, err))
+		return ch_fail_in(err, "operators_ca");
+	if (!vault->policy.operators_ca || X509_STORE_add_cert(vault->policy.operators_ca, certificate) != 1)
+		return ch_fail_openssl(err, CH_INTERNAL, "operators_ca");
+	return true;
+}
+
+static bool open_hsms(struct vault *vault, struct ch_error *err)
+{
+	const struct hsm_pool_options options = { .hsms = vault->config->hsms.items,
+						  .count = vault->config->hsms.count,
+						  .program = "/proc/self/exe",
+						  .sandbox = vault->config->common.sandbox,
+						  .hang_us = vault->config->hsm_hang_us,
+						  .event = vault_note_hsm,
+						  .event_state = vault,
+						  .metrics = vault->metrics };
+
+	return hsm_pool_start(&options, &vault->hsms, err);
+}
+
+static bool open_audit(struct vault *vault, struct ch_error *err)
+{
+	const struct ch_daemon_config *common = &vault->config->common;
+
+	if (!ch_bus_client_open("audit", &common->peers.audit, vault->identity, &common->identity,
+				vault->clock, vault->metrics, &vault->audit_bus, err))
+		return false;
+	const struct ch_audit_options options = { .identity = vault->identity,
+						  .clock = vault->clock,
+						  .state_directory = common->state_directory,
+						  .bus = vault->audit_bus,
+						  .metrics = vault->metrics };
+	return ch_audit_open(&options, &vault->audit, err);
+}
+
+static bool open_server(struct vault *vault, struct ch_error *err)
+{
+	const struct ch_daemon_config *common = &vault->config->common;
+	const struct ch_bus_server_options options = { .listen = &common->bus,
+						       .identity = vault->identity,
+						       .identity_files = &common->identity,
+						       .clock = vault->clock,
+						       .routes = routes,
+						       .route_count = CH_COUNT(routes),
+						       .state = vault,
+						       .refusal = ch_audit_bus_refusal,
+						       .refusal_state = vault->audit,
+						       .metrics = vault->metrics };
+
+	return ch_bus_server_start(&options, &vault->server, err);
+}
+
+bool vault_open(struct vault *vault, const struct vault_config *config, struct ch_daemon *daemon,
+		struct ch_error *err)
+{
+	const struct ch_daemon_config *common = &config->common;
+
+	vault->config = config;
+	vault->clock = ch_clock_system();
+	vault->metrics = ch_daemon_metrics(daemon);
+	vault->hsm_readiness = ch_daemon_readiness(daemon, "hsm");
+	ch_readiness_set(vault->hsm_readiness, false, "no HSM is up yet");
+	pthread_mutex_init(&vault->generate_lock, NULL);
+	if (!open_policy(vault, err) ||
+	    !ch_identity_load(&common->identity, "vault", common->instance, &vault->identity, err) ||
+	    !ch_db_open(&common->database, "chancery-vault", vault->metrics, &vault->db, err) ||
+	    !open_audit(vault, err))
+		return false;
+	vault->keys = vault_keys_new(vault->db);
+	return vault_summary_start(vault, &vault->summary, err) && open_hsms(vault, err) &&
+	       open_server(vault, err);
+}
+
+void vault_close(struct vault *vault)
+{
+	int64_t drain_us = vault->config ? vault->config->common.drain_us : 0;
+
+	ch_bus_server_stop(vault->server, drain_us);
+	hsm_pool_stop(vault->hsms);
+	vault_summary_stop(vault->summary);
+	ch_audit_close(vault->audit, drain_us);
+	ch_bus_client_close(vault->audit_bus);
+	vault_keys_free(vault->keys);
+	ch_db_close(vault->db);
+	ch_identity_free(vault->identity);
+	X509_STORE_free(vault->policy.operators_ca);
+}

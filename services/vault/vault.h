@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vault.h: the vault daemon: what it holds, and which file does which step.
+ *
+ *   main.c → vault.c (open and close) · ops.c (Sign, ListKeys, VaultStatus) · generate.c (GenerateKey)
+ *   purposes.h: what may be signed · hsm.h: who signs · keys.c and store.c: what the database knows
+ *   events.c: what the audit log and the metrics hear of it · init_hsms.c: setting up
+ */
+#ifndef VAULT_H
+#define VAULT_H
+
+#include "auditclient/auditclient.h"
+#include "bus/bus.h"
+#include "daemon/daemon.h"
+#include "db/db.h"
+#include "hsm.h"
+#include "purposes.h"
+#include "vault.pb-c.h"
+
+#include <pthread.h>
+
+#define VAULT_ITEMS_CAP 256
+
+struct vault_config {
+	struct ch_daemon_config common;
+	char *operators_ca;
+	int64_t approvals_required;
+	bool single_copy_accepted;
+	struct ch_conf_list hsms; /* struct hsm_config */
+	int64_t clock_tolerance_us;
+	int64_t timestamp_tolerance_us;
+	int64_t crl_max_validity_us;
+	int64_t ocsp_max_validity_us;
+	int64_t hsm_hang_us;
+};
+extern const struct ch_conf_schema vault_schema; /* config.c */
+
+struct vault_keys;
+struct vault_summary;
+
+struct vault {
+	const struct vault_config *config;
+	const struct ch_clock *clock;
+	struct ch_metrics *metrics;
+	struct ch_readiness *hsm_readiness;
+	struct vault_policy policy;
+	struct ch_identity *identity;
+	struct ch_db *db;
+	struct ch_bus_client *audit_bus;
+	struct ch_audit_client *audit;
+	struct hsm_pool *hsms;
+	struct vault_keys *keys;
+	struct vault_summary *summary;
+	struct ch_bus_server *server;
+	pthread_mutex_t generate_lock; /* one key is made at a time: the HSMs' other sessions go on signing */
+};
+
+/* --- vault.c --- */
+CH_MUST_USE bool vault_open(struct vault *vault, const struct vault_config *config, struct ch_daemon *daemon,
+			    struct ch_error *err);
+/* Takes no more, finishes what is in flight, closes in reverse order. What was never opened is NULL. */
+void vault_close(struct vault *vault);
+
+/* --- ops.c, generate.c: the rows of the dispatch table (vault.c) --- */
+bool vault_handle_sign(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+		       struct ch_error *err);
+bool vault_handle_generate_key(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+			       struct ch_error *err);
+bool vault_handle_list_keys(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+			    struct ch_error *err);
+bool vault_handle_status(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+			 struct ch_error *err);
+/* Fills a Key message; its members are its own. */
+void vault_key_message(const struct vault_key *key, Chancery__Key *message);
+/* Bits of the pool's HSMs that hold the key. */
+unsigned vault_residency_bits(const struct vault *vault, const struct vault_key *key);
+/* The body's deadline on the monotonic clock, at least now. */
+int64_t vault_deadline_us(const struct vault *vault, const struct ch_bus_request *request);
+
+/* --- keys.c: key rows in memory, at most VAULT_KEY_AGE_US old --- */
+#define VAULT_KEY_AGE_US (1 * CH_SECOND)
+struct vault_keys *vault_keys_new(struct ch_db *db);
+void vault_keys_free(struct vault_keys *keys);
+/* fresh: read it again. The caller gives *key back with vault_keys_release. CH_NOT_FOUND. Thread-safe. */
+CH_MUST_USE bool vault_keys_get(struct vault_keys *keys, const char *key_id, bool fresh,
+				const struct vault_key **key, struct ch_error *err);
+void vault_keys_release(const struct vault_key *key);
+void vault_keys_forget(struct vault_keys *keys, const char *key_id);
+
+/* --- store.c --- */
+/* CH_NOT_FOUND where there is none. */
+CH_MUST_USE bool store_find_key(struct ch_db *db, const char *key_id, struct vault_key *key,
+				struct ch_error *err);
+CH_MUST_USE bool store_find_key_by_request(struct ch_db *db, struct ch_view request_id, struct vault_key *key,
+					   struct ch_error *err);
+CH_MUST_USE bool store_find_key_by_public_key(struct ch_db *db, struct ch_view public_key_info,
+					      struct vault_key *key, struct ch_error *err);
+CH_MUST_USE bool store_list_keys(struct ch_db *db, const char *tenant,
+				 void (*each)(void *context, const struct vault_key *key), void *context,
+				 struct ch_error *err);
+/* CH_CONFLICT where the request id is taken. */
+CH_MUST_USE bool store_insert_key(struct ch_db *db, const struct vault_key *key, struct ch_view request_id,
+				  struct ch_view wrapped, struct ch_error *err);
+/*
+ * Takes the number for these bytes: higher than any before, or the very bytes that took it last. Decided by
+ * the database, so that it holds over all vaults. CH_DENIED where it goes back.
+ */
+CH_MUST_USE bool store_take_number(struct ch_db *db, const char *key_id, struct ch_view number,
+				   struct ch_view to_be_signed, struct ch_error *err);
+CH_MUST_USE bool store_set_ca_limits(struct ch_db *db, const struct vault_check *check, struct ch_error *err);
+
+/* --- events.c --- */
+struct vault_event {
+	const struct ch_bus_request *request;
+	const struct vault_purpose *purpose; /* NULL: none of the table */
+	const char *key_id;
+	const struct vault_check *check;
+};
+/* Before a signature leaves: an event where the purpose asks for each, else a count for the summary. */
+CH_MUST_USE bool vault_note_signed(struct vault *vault, const struct vault_event *event,
+				   struct ch_error *err);
+/* Counts by purpose and reason, logs once, records vault.refused. */
+void vault_note_refused(struct vault *vault, const struct vault_event *event, const struct ch_error *why);
+/* The HSM failed, not the request. */
+void vault_note_failed(struct vault *vault, const struct vault_event *event, const struct ch_error *why);
+CH_MUST_USE bool vault_note_generated(struct vault *vault, const struct ch_bus_request *request,
+				      const struct vault_key *key, struct ch_error *err);
+/* hsm_pool_options.event; state is the struct vault. */
+void vault_note_hsm(void *state, const char *hsm, bool up, const char *why, size_t up_count);
+/* Signatures that are not recorded one by one: a vault.summary event each minute and at the end. */
+CH_MUST_USE bool vault_summary_start(struct vault *vault, struct vault_summary **summary,
+				     struct ch_error *err);
+void vault_summary_stop(struct vault_summary *summary); /* NULL is fine */
+
+/* --- init_hsms.c --- */
+#define VAULT_INIT_OPTION "--init-hsms"
+/* `chancery-vault --config FILE --init-hsms`. Returns the exit code. */
+int vault_init_hsms(int argc, char **argv);
+
+#endif
