@@ -5,6 +5,8 @@
 #include "operations.h"
 #include "output.h"
 
+#include <string.h>
+
 static const struct cli_column columns[] = {
 	{ "INSTANCE", "instance" },
 	{ "STATE", "state" },
@@ -30,18 +32,41 @@ static void set_state(struct cli *cli, cJSON *row, bool ready, const char *state
 		cli->exit_code = CLI_EXIT_FINDINGS;
 }
 
-/* A whole request through the load balancer: TLS, this operator's certificate, gateway, issuer, database. */
+/* "gateway-1; issuer-1, crl-1, audit-1 answer it" */
+static char *describe(const cJSON *answer)
+{
+	CH_AUTO(ch_buffer) text = CH_NONE;
+	CH_AUTO(ch_string) gateway = cli_text(cJSON_GetObjectItemCaseSensitive(answer, "gateway"));
+	const cJSON *service;
+
+	ch_buffer_printf(&text, "%s", gateway);
+	cJSON_ArrayForEach(service, cJSON_GetObjectItemCaseSensitive(answer, "services"))
+	{
+		CH_AUTO(ch_string) name = cli_text(cJSON_GetObjectItemCaseSensitive(service, "service"));
+		bool up = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(service, "up"));
+
+		ch_buffer_printf(&text, ", %s %s", name, up ? "answers" : "does not answer");
+	}
+	return ch_buffer_steal_text(&text);
+}
+
+/* A whole request through the load balancer: TLS, this operator's certificate, gateway, and what the gateway
+ * reaches. */
 static void ask_suite(struct cli *cli, cJSON *rows)
 {
-	const char *url = cli_value(cli, "url");
+	const char *url = cli_value(cli, "url"), *status;
 	CH_AUTO(cJSON) answer = NULL;
+	CH_AUTO(ch_string) detail = NULL;
 	struct ch_error err = CH_NONE;
 	cJSON *row = add_row(rows, "suite", url ? url : "");
 
-	if (cli_get(cli, "/v1/cas", &answer, &err))
-		set_state(cli, row, true, "answers", "");
-	else
+	if (!cli_get(cli, "/v1/status", &answer, &err)) {
 		set_state(cli, row, false, "fails", err.message);
+		return;
+	}
+	status = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(answer, "status"));
+	detail = describe(answer);
+	set_state(cli, row, status && strcmp(status, "ok") == 0, status ? status : "unknown", detail);
 }
 
 static void ask_daemon(struct cli *cli, const struct operations_port *port, cJSON *rows)

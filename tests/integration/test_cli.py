@@ -215,7 +215,7 @@ def test_lists_filter_and_go_on_where_they_ended(suite, csr):
         out = suite.cli("certificate", "list", "--san", "cli.example", "--limit", "1", "--json", *(["--cursor", cursor] if cursor else []))
         page = json.loads(out.out)
         seen += [row["serial"] for row in page["certificates"]]
-        cursor = page["next_cursor"]
+        cursor = page.get("next_cursor")
     assert len(set(seen)) == 3
     assert json.loads(suite.cli("certificate", "list", "--san", "no-such-name.example", "--json").out)["certificates"] == []
 

@@ -67,15 +67,16 @@ def _common(suite, instance):
     config["peers"] = {peer: [suite.address(f"{other.name}.bus") for other in suite.of(peer)]
                        for peer in PEERS[instance.service]}
     if instance.service in OVER_HTTP:
-        config["http"] = {"listen": suite.address(f"{instance.name}.http")}
+        config["http"] = {"listen": suite.address(f"{instance.name}.http"), "trusted_proxies": ["127.0.0.1"]}
     return config
 
 
 def _gateway(suite, instance, config):
     identity = suite.path("identity", instance.name)
     operators = suite.path("pki/operators-ca.pem")
+    del config["http"]["trusted_proxies"]
     config["http"] |= {"proxy_protocol": True, "tls_certificate": identity / "https-certificate.pem",
-                       "tls_key": identity / "https-key.pem", "tls_client_ca": operators}
+                       "tls_key": identity / "https-key.pem"}
     config["operators_ca"] = operators
 
 
