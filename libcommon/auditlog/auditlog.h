@@ -13,7 +13,9 @@
 #define CH_AUDIT_HASH_SIZE       32
 #define CH_AUDIT_CHECKPOINT_FILE "checkpoint"         /* in the audit daemon's state directory */
 #define CH_AUDIT_CHECKPOINT_KEY  "checkpoint-key.der" /* there too: SubjectPublicKeyInfo */
-#define CH_AUDIT_CHECKPOINT_CAP  4096
+#define CH_AUDIT_HEAD_FILE \
+	"head" /* there too: what this instance appended last; unsigned, catches a cut-off tail */
+#define CH_AUDIT_CHECKPOINT_CAP 4096
 
 /* hash = SHA-256("chancery/log/v1\0" || previous || sequence, 8 octets big endian || signed_event) */
 CH_MUST_USE bool ch_audit_hash(const uint8_t previous[CH_AUDIT_HASH_SIZE], uint64_t sequence,
@@ -39,6 +41,14 @@ void ch_audit_checkpoint_free(struct ch_audit_checkpoint *checkpoint);
 CH_DEFINE_AUTO_VALUE(ch_audit_checkpoint, struct ch_audit_checkpoint, ch_audit_checkpoint_free)
 /* The file form: the text, an empty line, the key id, the base64 of the signature. */
 struct ch_bytes ch_audit_checkpoint_file(const char *text, const char *key_id, struct ch_view signature);
+CH_MUST_USE bool ch_audit_checkpoint_file_read(const char *path, char **text, struct ch_bytes *signature,
+					       struct ch_error *err);
+/* Verifies a checkpoint's signature with the key, whose algorithm is the key's own. CH_UNAUTHENTICATED. */
+CH_MUST_USE bool ch_audit_checkpoint_verify(struct ch_view public_key_info, const char *text,
+					    struct ch_view signature, struct ch_error *err);
+
+/* CH_AUDIT_HEAD_FILE holds "<log size, 20 digits> <hash, 64 hex digits>\n". */
+#define CH_AUDIT_HEAD_SIZE (20 + 1 + 2 * CH_AUDIT_HASH_SIZE + 1)
 
 /* One thing wrong with the log. `sequence` is the row it is about; 0: not about a row (a checkpoint, the
  * file). */
@@ -53,11 +63,15 @@ struct ch_audit_verify_options {
 	struct ch_db *db;      /* of a role that may read audit_log and audit_checkpoints: chancery_auditor,
 				  chancery_audit */
 	const char *system_ca; /* path, PEM */
-	struct ch_view checkpoint_key;   /* SubjectPublicKeyInfo DER; or a file: */
-	const char *checkpoint_key_file; /* CH_AUDIT_CHECKPOINT_KEY; NULL with no key: CH_INVALID */
-	const char *checkpoint_file;     /* CH_AUDIT_CHECKPOINT_FILE of the audit daemon, or a copy kept
-					    elsewhere; NULL: none */
-	ch_audit_report report;
+	/* State directories of the audit daemons (or copies kept elsewhere): their CH_AUDIT_CHECKPOINT_KEY,
+	 * CH_AUDIT_CHECKPOINT_FILE and CH_AUDIT_HEAD_FILE are held against the table; a file that is not
+	 * there is passed over. */
+	const char *const *state_directories;
+	size_t state_directory_count;
+	/* SubjectPublicKeyInfo DER or PEM of the key that signs checkpoints; NULL: the first
+	 * CH_AUDIT_CHECKPOINT_KEY. */
+	const char *checkpoint_key_file;
+	ch_audit_report report; /* may be NULL */
 	void *report_context;
 };
 struct ch_audit_summary {
