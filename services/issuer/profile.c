@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* profile.c: a certificate profile document becomes a struct profile, or is refused with its line. Called by
+ * profiles_ops.c when one is applied and by cache.c when one is read back. */
+#include "model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define YEAR (365 * CH_DAY)
+
+static const struct ch_conf_field validity_fields[] = {
+	CH_CONF_NAMED("default", struct profile_validity, default_us, CH_CONF_DURATION, .required = true,
+		      .min = CH_SECOND, .max = 100 * YEAR,
+		      .help = "when the request names none; shortened to the CA's end"),
+	CH_CONF_NAMED("maximum", struct profile_validity, maximum_us, CH_CONF_DURATION, .required = true,
+		      .min = CH_SECOND, .max = 100 * YEAR, .help = "a request for more is refused"),
+	CH_CONF_NAMED("backdate", struct profile_validity, backdate_us, CH_CONF_DURATION,
+		      .default_text = "1m", .min = 0, .max = CH_DAY,
+		      .help = "notBefore lies this far back, for clocks that are slow"),
+};
+static const struct ch_conf_schema validity_schema = { "validity", validity_fields,
+						       CH_COUNT(validity_fields) };
+
+static const struct ch_conf_field subject_fields[] = {
+	CH_CONF_FIELD(struct profile_subject, allowed, CH_CONF_STRING_LIST, .min = 0, .max = 32,
+		      .help = "attributes that a subject may have: CN, O, OU, L, ST, C, serialNumber, "
+			      "emailAddress, …"),
+	CH_CONF_FIELD(struct profile_subject, required, CH_CONF_STRING_LIST, .min = 0, .max = 32,
+		      .help = "attributes that it must have"),
+};
+static const struct ch_conf_schema subject_schema = { "subject", subject_fields, CH_COUNT(subject_fields) };
+
+static const struct ch_conf_field sans_fields[] = {
+	CH_CONF_FIELD(struct profile_sans, allowed, CH_CONF_STRING_LIST, .choices = "dns|ip|email|uri",
+		      .min = 0, .max = 4, .help = "name forms that a certificate may carry"),
+	CH_CONF_FIELD(struct profile_sans, minimum, CH_CONF_INTEGER, .default_text = "0", .min = 0,
+		      .max = 1000, .help = "fewest names"),
+	CH_CONF_FIELD(struct profile_sans, maximum, CH_CONF_INTEGER, .default_text = "100", .min = 0,
+		      .max = 1000, .help = "most names"),
+	CH_CONF_FIELD(struct profile_sans, dns_suffixes, CH_CONF_STRING_LIST, .min = 0, .max = 100,
+		      .help = "dns names must be one of these or end in a dot and one of these; empty: any"),
+};
+static const struct ch_conf_schema sans_schema = { "subject_alt_names", sans_fields, CH_COUNT(sans_fields) };
+
+static const struct ch_conf_field profile_fields[] = {
+	CH_CONF_FIELD(struct profile, name, CH_CONF_STRING, .required = true,
+		      .help = "[a-z0-9-], what requests name"),
+	CH_CONF_NAMED("kind", struct profile, kind_name, CH_CONF_STRING, .default_text = "end-entity",
+		      .choices = "end-entity|ocsp-responder|tsa",
+		      .help = "ocsp-responder and tsa are for the suite's own signers and for officers"),
+	CH_CONF_SUB(struct profile, validity, &validity_schema, .required = true,
+		    .help = "how long certificates live"),
+	CH_CONF_FIELD(struct profile, keys, CH_CONF_STRING_LIST, .required = true, .min = 1, .max = 32,
+		      .help = "accepted public keys: rsa-2048, rsa-3072, rsa-4096, ecdsa-p256, ecdsa-p384, "
+			      "ecdsa-p521, ed25519"),
+	CH_CONF_NAMED("key_usage", struct profile, key_usage_names, CH_CONF_STRING_LIST, .required = true,
+		      .min = 1, .max = 9,
+		      .choices =
+			      "digitalSignature|nonRepudiation|keyEncipherment|dataEncipherment|keyAgreement",
+		      .help = "keyUsage (RFC 5280 §4.2.1.3); keyEncipherment is left out for keys that "
+			      "cannot encipher"),
+	CH_CONF_FIELD(struct profile, extended_key_usage, CH_CONF_STRING_LIST, .min = 0, .max = 15,
+		      .help = "serverAuth, clientAuth, codeSigning, emailProtection, timeStamping, "
+			      "OCSPSigning, or dotted OIDs"),
+	CH_CONF_SUB(struct profile, subject, &subject_schema, .help = "rules for the subject name"),
+	CH_CONF_SUB(struct profile, subject_alt_names, &sans_schema,
+		    .help = "rules for subject alternative names"),
+	CH_CONF_FIELD(struct profile, policies, CH_CONF_STRING_LIST, .min = 0, .max = 16,
+		      .help = "certificate policy OIDs to put in"),
+	CH_CONF_FIELD(struct profile, cas, CH_CONF_STRING_LIST, .min = 0, .max = 100,
+		      .help = "CAs that may use it; empty: any issuing CA (one that has a parent)"),
+};
+const struct ch_conf_schema profile_schema = { "profile", profile_fields, CH_COUNT(profile_fields) };
+
+static const struct {
+	const char *name;
+	unsigned bit;
+} key_usages[] = {
+	{ "digitalSignature", KU_DIGITAL_SIGNATURE }, { "nonRepudiation", KU_NON_REPUDIATION },
+	{ "keyEncipherment", KU_KEY_ENCIPHERMENT },   { "dataEncipherment", KU_DATA_ENCIPHERMENT },
+	{ "keyAgreement", KU_KEY_AGREEMENT },
+};
+
+#define OID_TIME_STAMPING "1.3.6.1.5.5.7.3.8"
+#define OID_OCSP_SIGNING  "1.3.6.1.5.5.7.3.9"
+#define OID_ANY_USAGE     "2.5.29.37.0"
+
+static const struct {
+	const char *name;
+	const char *oid;
+} extended_key_usages[] = {
+	{ "serverAuth", "1.3.6.1.5.5.7.3.1" },  { "clientAuth", "1.3.6.1.5.5.7.3.2" },
+	{ "codeSigning", "1.3.6.1.5.5.7.3.3" }, { "emailProtection", "1.3.6.1.5.5.7.3.4" },
+	{ "timeStamping", OID_TIME_STAMPING },  { "OCSPSigning", OID_OCSP_SIGNING },
+};
+
+static const struct {
+	const char *name;
+	enum profile_kind kind;
+	const char *only_usage; /* the one extended key usage that it must have; NULL: none of the others' */
+} kinds[] = {
+	{ "end-entity", KIND_END_ENTITY, NULL },
+	{ "ocsp-responder", KIND_OCSP_RESPONDER, OID_OCSP_SIGNING }, /* RFC 6960 §4.2.2.2 */
+	{ "tsa", KIND_TSA, OID_TIME_STAMPING },                      /* RFC 3161 §2.3 */
+};
+
+bool check_name(const char *what, const char *name, struct ch_error *err)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+	size_t length = strlen(name);
+
+	if (length == 0 || length > PROFILE_NAME_MAX || name[0] == '-' || strspn(name, allowed) != length)
+		return ch_fail(err, CH_INVALID, "%s '%.80s': 1 to 63 of a-z, 0-9 and -, not beginning with -",
+			       what, name);
+	return true;
+}
+
+bool check_oid(const char *what, const char *dotted, struct ch_error *err)
+{
+	CH_AUTO(ch_der_writer) writer = CH_NONE;
+
+	if (!ch_der_put_oid(&writer, dotted, NULL))
+		return ch_fail(err, CH_INVALID, "%s '%.80s' is neither a known name nor a dotted OID", what,
+			       dotted);
+	return true;
+}
+
+bool strings_contain(const struct ch_conf_strings *strings, const char *item)
+{
+	for (size_t i = 0; i < strings->count; i++)
+		if (strcmp(strings->items[i], item) == 0)
+			return true;
+	return false;
+}
+
+char *strings_join(const struct ch_conf_strings *strings)
+{
+	struct ch_buffer text = CH_NONE;
+
+	for (size_t i = 0; i < strings->count; i++)
+		ch_buffer_printf(&text, "%s%s", i ? ", " : "", strings->items[i]);
+	return ch_buffer_steal_text(&text);
+}
+
+static bool derive_key_usage(struct profile *profile)
+{
+	for (size_t i = 0; i < profile->key_usage_names.count; i++)
+		for (size_t k = 0; k < CH_COUNT(key_usages); k++)
+			if (strcmp(key_usages[k].name, profile->key_usage_names.items[i]) == 0)
+				profile->key_usage |= key_usages[k].bit;
+	return true;
+}
+
+static bool derive_extended_key_usage(struct profile *profile, struct ch_error *err)
+{
+	for (size_t i = 0; i < profile->extended_key_usage.count; i++) {
+		const char *text = profile->extended_key_usage.items[i];
+
+		for (size_t k = 0; k < CH_COUNT(extended_key_usages); k++)
+			if (strcmp(extended_key_usages[k].name, text) == 0)
+				text = extended_key_usages[k].oid;
+		if (!check_oid("extended_key_usage", text, err))
+			return false;
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(profile->extended_key_oids[k], text) == 0)
+				return ch_fail(err, CH_INVALID, "extended_key_usage names '%s' twice", text);
+		profile->extended_key_oids[i] = text;
+	}
+	return true;
+}
+
+/* A profile that anyone may use must not make a certificate that relying parties take for a responder or a
+ * TSA. */
+static bool derive_kind(struct profile *profile, struct ch_error *err)
+{
+	size_t row = 0;
+
+	while (strcmp(kinds[row].name, profile->kind_name) != 0)
+		row++;
+	profile->kind = kinds[row].kind;
+	if (kinds[row].only_usage) {
+		if (profile->extended_key_usage.count != 1 ||
+		    strcmp(profile->extended_key_oids[0], kinds[row].only_usage) != 0)
+			return ch_fail(err, CH_INVALID,
+				       "kind %s must have exactly one extended_key_usage, %s",
+				       kinds[row].name,
+				       profile->kind == KIND_TSA ? "timeStamping (RFC 3161 §2.3)"
+								 : "OCSPSigning (RFC 6960 §4.2.2.2)");
+		return true;
+	}
+	for (size_t i = 0; i < profile->extended_key_usage.count; i++) {
+		const char *oid = profile->extended_key_oids[i];
+
+		if (strcmp(oid, OID_OCSP_SIGNING) == 0 || strcmp(oid, OID_TIME_STAMPING) == 0 ||
+		    strcmp(oid, OID_ANY_USAGE) == 0)
+			return ch_fail(err, CH_INVALID, "extended_key_usage '%s' is not for kind end-entity",
+				       profile->extended_key_usage.items[i]);
+	}
+	return true;
+}
+
+static bool check_lists(const struct profile *profile, struct ch_error *err)
+{
+	for (size_t i = 0; i < profile->keys.count; i++)
+		if (!ch_algorithm_find(profile->keys.items[i]))
+			return ch_fail(err, CH_INVALID, "keys: unknown algorithm '%s'",
+				       profile->keys.items[i]);
+	for (size_t i = 0; i < profile->subject.allowed.count; i++)
+		if (!subject_attribute_find(profile->subject.allowed.items[i]))
+			return ch_fail(err, CH_INVALID, "subject.allowed: unknown attribute '%s'",
+				       profile->subject.allowed.items[i]);
+	for (size_t i = 0; i < profile->subject.required.count; i++)
+		if (!strings_contain(&profile->subject.allowed, profile->subject.required.items[i]))
+			return ch_fail(err, CH_INVALID, "subject.required '%s' is not in subject.allowed",
+				       profile->subject.required.items[i]);
+	for (size_t i = 0; i < profile->policies.count; i++)
+		if (!check_oid("policies", profile->policies.items[i], err))
+			return false;
+	for (size_t i = 0; i < profile->cas.count; i++)
+		if (!check_name("cas", profile->cas.items[i], err))
+			return false;
+	for (size_t i = 0; i < profile->subject_alt_names.dns_suffixes.count; i++) {
+		CH_AUTO(ch_sans) scratch = CH_NONE;
+
+		if (!ch_sans_add(&scratch, "dns", profile->subject_alt_names.dns_suffixes.items[i], err))
+			return ch_fail_in(err, "subject_alt_names.dns_suffixes");
+	}
+	return true;
+}
+
+static bool check_numbers(const struct profile *profile, struct ch_error *err)
+{
+	const struct profile_sans *sans = &profile->subject_alt_names;
+
+	if (profile->validity.default_us > profile->validity.maximum_us)
+		return ch_fail(err, CH_INVALID, "validity.default is longer than validity.maximum");
+	if (sans->minimum > sans->maximum)
+		return ch_fail(err, CH_INVALID, "subject_alt_names.minimum %lld is over maximum %lld",
+			       (long long)sans->minimum, (long long)sans->maximum);
+	if (sans->minimum > 0 && sans->allowed.count == 0)
+		return ch_fail(err, CH_INVALID, "subject_alt_names.minimum is %lld but allowed is empty",
+			       (long long)sans->minimum);
+	return true;
+}
+
+bool profile_read(struct ch_view document, struct profile *profile, struct ch_error *err)
+{
+	CH_AUTO(profile) read = CH_NONE;
+
+	if (!ch_conf_read(&profile_schema, document, "profile", &read, err))
+		return false;
+	if (!check_name("profile name", read.name, err))
+		return false;
+	if (!derive_key_usage(&read) || !derive_extended_key_usage(&read, err) || !derive_kind(&read, err) ||
+	    !check_lists(&read, err) || !check_numbers(&read, err))
+		return ch_fail_in(err, "profile '%s'", read.name);
+	*profile = CH_STEAL(read);
+	return true;
+}
+
+void profile_free(struct profile *profile)
+{
+	ch_conf_free(&profile_schema, profile);
+	*profile = (struct profile)CH_NONE;
+}
