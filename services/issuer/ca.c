@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ca.c: makes a CA in two steps. Prepare reads the document, has the vault make the key, and stores the
+ * TBSCertificate that officers then sign. Approve brings their signatures to the vault, verifies what it
+ * signed, and activates the CA. Both may be repeated. Called from the bus dispatch table.
+ */
+#include "issuer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* nextUpdate - thisUpdate that the vault allows this CA's CRLs, beyond the document's: for clocks that
+ * differ. */
+#define CRL_TOLERANCE_SECONDS 600
+
+/* --- prepare
+ * ------------------------------------------------------------------------------------------------------------------
+ */
+
+struct preparing {
+	struct issuer *issuer;
+	const struct ch_bus_request *request;
+	const Chancery__PrepareCaRequest *payload;
+	const char *tenant;
+	uint8_t document_sha256[64];
+	struct ca_set *set;
+	const struct ca *parent; /* NULL: a root */
+	struct ca ca;
+};
+
+static void preparing_free(struct preparing *preparing)
+{
+	ca_free(&preparing->ca);
+	if (preparing->set)
+		catalog_release(preparing->issuer, preparing->set);
+}
+CH_DEFINE_AUTO_VALUE(preparing, struct preparing, preparing_free)
+
+static ProtobufCMessage *prepare_reply(const struct ca *ca, const struct ca *parent)
+{
+	Chancery__PrepareCaReply *reply =
+		CH_PROTO_NEW(Chancery__PrepareCaReply, chancery__prepare_ca_reply__init);
+	struct ch_bytes tbs = ch_bytes_copy(ch_view_of(&ca->tbs_certificate));
+
+	reply->name = ch_strdup(ca->document.name);
+	reply->key_id = ch_strdup(ca->key_id);
+	reply->signing_key_id = ch_strdup(parent ? parent->key_id : ca->key_id);
+	reply->tbs_certificate = (ProtobufCBinaryData){ .len = tbs.size, .data = tbs.data };
+	reply->already_active = ca->state && strcmp(ca->state, "pending") != 0;
+	return &reply->base;
+}
+
+/* Was this very document prepared before? *known: the CA as stored. CH_CONFLICT: the name is another active
+ * CA's. */
+static bool find_known(struct preparing *p, const struct ca **known, struct ch_error *err)
+{
+	CH_AUTO(ch_transaction) transaction = NULL;
+	const struct ca *named = catalog_find(p->set, p->ca.document.name);
+	bool same = false;
+
+	*known = NULL;
+	if (!named)
+		return true;
+	if (!ch_db_begin(p->issuer->db, p->tenant, &transaction, err) ||
+	    !store_same_ca(transaction, p->tenant, p->ca.document.name, ch_view(p->document_sha256, 32),
+			   &same, err))
+		return false;
+	if (same)
+		*known = named;
+	else if (strcmp(named->state, "pending") != 0)
+		return ch_fail(err, CH_CONFLICT, "CA '%s' exists already, with another document",
+			       p->ca.document.name);
+	return true;
+}
+
+static bool check_parent(struct preparing *p, struct ch_error *err)
+{
+	const struct ca_document *document = &p->ca.document;
+	char end[CH_TIME_TEXT_SIZE];
+
+	if (!document->parent)
+		return true;
+	p->parent = catalog_find(p->set, document->parent);
+	if (!p->parent || strcmp(p->parent->state, "active") != 0)
+		return ch_fail(err, CH_NOT_FOUND, "parent '%.80s': no such active CA", document->parent);
+	if (p->parent->document.path_length == 0)
+		return ch_fail(err, CH_INVALID, "parent '%s' has path_length 0: no CA may stand below it",
+			       document->parent);
+	if (p->parent->document.path_length > 0 &&
+	    (document->path_length < 0 || document->path_length >= p->parent->document.path_length))
+		return ch_fail(err, CH_INVALID, "path_length %lld is not below the parent's %lld",
+			       (long long)document->path_length, (long long)p->parent->document.path_length);
+	if (p->ca.not_after_us > p->parent->not_after_us)
+		return ch_fail(err, CH_INVALID, "validity goes beyond the parent's end %s",
+			       ch_time_text(p->parent->not_after_us, end));
+	return true;
+}
+
+static bool fill_in(struct preparing *p, struct ch_error *err)
+{
+	struct ca *ca = &p->ca;
+	int64_t now = ch_clock_now_us(p->issuer->clock);
+
+	if (!ch_name_parse(ca->document.subject, &ca->subject_der, err))
+		return false;
+	ca->subject = ch_name_text(ch_view_of(&ca->subject_der));
+	ca->algorithm = ch_algorithm_find(ca->document.key);
+	ca->state = ch_strdup("pending");
+	ca->not_before_us = now - now % CH_SECOND;
+	ca->not_after_us = ca->not_before_us + ca->document.validity_us - CH_SECOND;
+	ca->not_after_us -= ca->not_after_us % CH_SECOND;
+	ch_random(ca->serial_tag_key, sizeof(ca->serial_tag_key));
+	if (!check_parent(p, err))
+		return false;
+	ca->parent_id = p->parent ? p->parent->id : 0;
+	return true;
+}
+
+/* The same tenant, name and document give the same message id, and so the vault gives the same key. */
+static bool make_key(struct preparing *p, struct ch_error *err)
+{
+	Chancery__Purpose purposes[] = { CHANCERY__PURPOSE__PURPOSE_END_ENTITY_CERTIFICATE,
+					 CHANCERY__PURPOSE__PURPOSE_CA_CERTIFICATE,
+					 CHANCERY__PURPOSE__PURPOSE_CRL };
+	Chancery__GenerateKeyRequest request = CHANCERY__GENERATE_KEY_REQUEST__INIT;
+	struct ch_vault_context context = { .tenant = p->tenant,
+					    .trace_id = p->request->body->trace_id,
+					    .timeout_us = time_left(p->issuer, p->request, CH_MINUTE) };
+	CH_AUTO(ch_buffer) seed = CH_NONE;
+	Chancery__Key *key = NULL;
+	uint8_t digest[64];
+	size_t size;
+
+	ch_buffer_printf(&seed, "chancery/ca-key/v1\n%s\n%s\n", p->tenant, p->ca.document.name);
+	ch_buffer_add(&seed, p->document_sha256, 32);
+	request.algorithm = p->ca.document.key;
+	request.purposes = purposes;
+	request.n_purposes = CH_COUNT(purposes);
+	request.subject_der =
+		(ProtobufCBinaryData){ .len = p->ca.subject_der.size, .data = p->ca.subject_der.data };
+	request.label = p->ca.subject;
+	request.max_validity_seconds = p->ca.document.crl.validity_us / CH_SECOND + CRL_TOLERANCE_SECONDS;
+	if (!ch_digest("sha256", ch_buffer_view(&seed), digest, &size, err) ||
+	    !ch_vault_generate_key(p->issuer->vault, &context, &request, digest, &key, err))
+		return ch_fail_in(err, "key of CA '%s'", p->ca.document.name);
+	p->ca.key_id = ch_strdup(key->key_id);
+	p->ca.public_key_info = ch_bytes_copy(ch_view(key->public_key_info.data, key->public_key_info.len));
+	chancery__key__free_unpacked(key, NULL);
+	if (!ch_key_identifier(ch_view_of(&p->ca.public_key_info), "sha1", digest, &size, err))
+		return false;
+	p->ca.key_identifier = ch_bytes_copy(ch_view(digest, size));
+	return true;
+}
+
+static bool build(struct preparing *p, struct ch_error *err)
+{
+	const struct ca *issuing = p->parent ? p->parent : &p->ca;
+	struct template_signer signer = template_signer_of(issuing);
+	struct lint_context context = { .signer = &signer, .ca = true };
+	struct order order = {
+		.subject_der = ch_view_of(&p->ca.subject_der),
+		.public_key_info = ch_view_of(&p->ca.public_key_info),
+		.key_algorithm = p->ca.algorithm,
+		.not_before_us = p->ca.not_before_us,
+		.not_after_us = p->ca.not_after_us,
+	};
+	struct lint_token lint;
+	uint8_t serial[CH_SERIAL_SIZE];
+
+	if (!p->parent)
+		signer.urls = NULL;
+	ch_serial_make(ch_view(issuing->serial_tag_key, sizeof(issuing->serial_tag_key)), p->ca.not_after_us,
+		       serial);
+	return template_ca(&p->ca.document, &signer, &order, ch_view(serial, sizeof(serial)),
+			   &p->ca.tbs_certificate, err) &&
+	       lint_tbs(ch_view_of(&p->ca.tbs_certificate), &context, &lint, err);
+}
+
+static bool store_prepared(struct preparing *p, struct ch_error *err)
+{
+	CH_AUTO(ch_transaction) transaction = NULL;
+	CH_AUTO(ch_bytes) sealed = CH_NONE;
+	CH_AUTO(ch_string) digest = ch_hex(ch_view(p->document_sha256, 32));
+	struct event event = {
+		.type = "ca.prepared",
+		.outcome = "success",
+		.tenant = p->tenant,
+		.actor = p->payload->requester->client,
+		.subject = p->ca.document.name,
+		.message_id = p->request->message_id,
+		.trace_id = p->request->body->trace_id,
+		.details = { { "key", p->ca.key_id },
+			     { "subject", p->ca.subject },
+			     { "document_sha256", digest } },
+	};
+	bool saved;
+
+	if (!event_seal(p->issuer, &event, &sealed, err) ||
+	    !ch_db_begin(p->issuer->db, p->tenant, &transaction, err) ||
+	    !store_prepare_ca(transaction, p->tenant, &p->ca, p->payload->document,
+			      ch_view(p->document_sha256, 32), ch_view_of(&sealed), &saved, err))
+		return false;
+	if (!saved)
+		return ch_fail(err, CH_CONFLICT, "CA '%s' became active meanwhile", p->ca.document.name);
+	return ch_db_commit(&transaction, err);
+}
+
+bool issuer_prepare_ca(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+		       struct ch_error *err)
+{
+	CH_AUTO(preparing) p = {
+		.issuer = state,
+		.request = request,
+		.payload = (const Chancery__PrepareCaRequest *)request->payload,
+	};
+	struct ch_view document = ch_view_text(p.payload->document);
+	const struct ca *known;
+	size_t size;
+
+	/* 1. An officer, and a document that reads. */
+	if (!request_tenant(request, &p.tenant, err) || !require_role(p.payload->requester, "officer", err) ||
+	    !ca_document_read(document, &p.ca.document, err) ||
+	    !ch_digest("sha256", document, p.document_sha256, &size, err) ||
+	    !catalog_get(p.issuer, p.tenant, NULL, &p.set, err))
+		return false;
+
+	/* 2. Prepared before: the same answer. */
+	if (!find_known(&p, &known, err))
+		return false;
+	if (known) {
+		*reply = prepare_reply(known,
+				       known->parent_id ? catalog_by_id(p.set, known->parent_id) : NULL);
+		return true;
+	}
+
+	/* 3. Key, TBSCertificate, row. */
+	if (!fill_in(&p, err) || !make_key(&p, err) || !build(&p, err) || !store_prepared(&p, err))
+		return ch_fail_in(err, "CA '%s'", p.ca.document.name);
+	*reply = prepare_reply(&p.ca, p.parent);
+	return true;
+}
+
+/* --- approve
+ * ------------------------------------------------------------------------------------------------------------------
+ */
+
+struct approving {
+	struct issuer *issuer;
+	const struct ch_bus_request *request;
+	const Chancery__ApproveCaRequest *payload;
+	const char *tenant;
+	const struct ca *ca, *issuing;
+};
+
+static bool sign_ca(const struct approving *a, struct ch_bytes *signature, struct ch_error *err)
+{
+	struct ch_vault_context context = { .tenant = a->tenant,
+					    .trace_id = a->request->body->trace_id,
+					    .timeout_us = time_left(a->issuer, a->request, CH_MINUTE) };
+	struct ch_vault_item item = {
+		.key_id = a->issuing->key_id,
+		.purpose = CHANCERY__PURPOSE__PURPOSE_CA_CERTIFICATE,
+		.to_be_signed = ch_view_of(&a->ca->tbs_certificate),
+		.approvals = a->payload->approvals,
+		.approval_count = a->payload->n_approvals,
+	};
+
+	return ch_vault_sign(a->issuer->vault, &context, &item, signature, err);
+}
+
+/* The serial in the stored TBSCertificate: the second element, after the version. */
+static bool serial_of(struct ch_view tbs, struct ch_view *serial, struct ch_error *err)
+{
+	struct ch_view content;
+
+	return ch_der_read(&tbs, CH_DER_SEQUENCE, "TBSCertificate", &content, err) &&
+	       ch_der_read_any(&content, "version", NULL, NULL, NULL, err) &&
+	       ch_der_read_integer(&content, "serialNumber", serial, err);
+}
+
+static bool seal_activated(const struct approving *a, struct ch_view serial, struct ch_view der,
+			   struct ch_bytes *sealed, struct ch_error *err)
+{
+	CH_AUTO(ch_string) serial_text = ch_hex(serial);
+	CH_AUTO(ch_string) fingerprint = NULL;
+	uint8_t digest[64];
+	size_t size;
+
+	if (!ch_digest("sha256", der, digest, &size, err))
+		return false;
+	fingerprint = ch_hex(ch_view(digest, size));
+	return event_seal(a->issuer,
+			  &(struct event){ .type = "ca.activated",
+					   .outcome = "success",
+					   .tenant = a->tenant,
+					   .actor = a->payload->requester->client,
+					   .subject = a->ca->document.name,
+					   .message_id = a->request->message_id,
+					   .trace_id = a->request->body->trace_id,
+					   .details = { { "serial", serial_text },
+							{ "issued_by", a->issuing->document.name },
+							{ "key", a->ca->key_id },
+							{ "sha256", fingerprint } } },
+			  sealed, err);
+}
+
+static bool activate(const struct approving *a, struct ch_view der, struct ch_error *err)
+{
+	CH_AUTO(ch_transaction) transaction = NULL;
+	CH_AUTO(ch_bytes) sealed = CH_NONE;
+	struct ch_view serial;
+	uint8_t key_digest[64];
+	size_t size;
+	bool saved;
+	int made;
+
+	if (!serial_of(ch_view_of(&a->ca->tbs_certificate), &serial, err) ||
+	    !seal_activated(a, serial, der, &sealed, err) ||
+	    !ch_digest("sha256", ch_view_of(&a->ca->public_key_info), key_digest, &size, err) ||
+	    !store_ensure_partitions(a->issuer->db, ch_serial_period(serial), ch_serial_period(serial), &made,
+				     err) ||
+	    !ch_db_begin(a->issuer->db, a->tenant, &transaction, err) ||
+	    !store_activate_ca(transaction, a->ca, der, serial, ch_view(key_digest, size),
+			       a->payload->requester->client, a->issuer->config->common.instance,
+			       ch_clock_now_us(a->issuer->clock), ch_view_of(&sealed), &saved, err))
+		return false;
+	if (!saved) /* the same approval on another issuer was quicker, or the document was replaced:
+		       reply_active sees */
+		return true;
+	count(a->issuer, "cas_activated", "CAs activated.", "%s", "");
+	return ch_db_commit(&transaction, err);
+}
+
+static bool approve(struct approving *a, const struct ca_set *set, struct ch_error *err)
+{
+	CH_AUTO(ch_bytes) signature = CH_NONE;
+	CH_AUTO(ch_bytes) der = CH_NONE;
+
+	a->ca = catalog_find(set, a->payload->name);
+	if (!a->ca)
+		return ch_fail(err, CH_NOT_FOUND, "CA '%.80s': no such CA", a->payload->name);
+	if (strcmp(a->ca->state, "pending") != 0)
+		return true;
+	a->issuing = a->ca->parent_id ? catalog_by_id(set, a->ca->parent_id) : a->ca;
+	if (!a->issuing)
+		return ch_fail(err, CH_INTERNAL, "CA '%s': its parent is missing", a->ca->document.name);
+	if (!sign_ca(a, &signature, err) ||
+	    !assemble_verified(a->issuing->algorithm, ch_view_of(&a->issuing->public_key_info),
+			       ch_view_of(&a->ca->tbs_certificate), ch_view_of(&signature), &der, err) ||
+	    !activate(a, ch_view_of(&der), err))
+		return ch_fail_in(err, "CA '%s'", a->ca->document.name);
+	atomic_store(&a->issuer->upkeep_wanted, true);
+	return true;
+}
+
+static bool reply_active(struct issuer *issuer, const char *tenant, const char *name,
+			 ProtobufCMessage **reply, struct ch_error *err)
+{
+	Chancery__CaReply *message;
+	struct ca_set *set = NULL;
+	const struct ca *ca;
+
+	if (!catalog_get(issuer, tenant, NULL, &set, err))
+		return false;
+	ca = catalog_find(set, name);
+	if (ca && strcmp(ca->state, "pending") == 0) {
+		catalog_release(issuer, set);
+		return ch_fail(err, CH_CONFLICT, "CA '%.80s' was prepared anew meanwhile: approve that",
+			       name);
+	}
+	if (ca) {
+		message = CH_PROTO_NEW(Chancery__CaReply, chancery__ca_reply__init);
+		message->ca = ca_message(ca, set, 0);
+		*reply = &message->base;
+	}
+	catalog_release(issuer, set);
+	return ca || ch_fail(err, CH_NOT_FOUND, "CA '%.80s': no such CA", name);
+}
+
+bool issuer_approve_ca(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+		       struct ch_error *err)
+{
+	struct issuer *issuer = state;
+	struct approving approving = {
+		.issuer = issuer,
+		.request = request,
+		.payload = (const Chancery__ApproveCaRequest *)request->payload,
+	};
+	struct ca_set *set = NULL;
+	bool done;
+
+	if (!request_tenant(request, &approving.tenant, err) ||
+	    !require_role(approving.payload->requester, "officer", err) ||
+	    !catalog_get(issuer, approving.tenant, NULL, &set, err))
+		return false;
+	done = approve(&approving, set, err);
+	catalog_release(issuer, set);
+	return done && reply_active(issuer, approving.tenant, approving.payload->name, reply, err);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* candidate.c: from a decided order to a reserved serial: build, lint, first commit. issue.c and responders.c
+ * call it. */
+#include "issuer.h"
+
+#include <stdlib.h>
+
+void candidate_free(struct candidate *candidate)
+{
+	ch_bytes_free(&candidate->tbs);
+}
+
+bool candidate_build(struct candidate *candidate, struct ch_error *err)
+{
+	const struct ca *ca = candidate->ca;
+	struct template_signer signer = template_signer_of(ca);
+	struct lint_context context = { .signer = &signer, .kind = candidate->profile->kind };
+
+	ch_serial_make(ch_view(ca->serial_tag_key, sizeof(ca->serial_tag_key)), candidate->order.not_after_us,
+		       candidate->serial);
+	return template_certificate(candidate->profile, &signer, &candidate->order,
+				    ch_view(candidate->serial, sizeof(candidate->serial)), &candidate->tbs,
+				    err) &&
+	       lint_tbs(ch_view_of(&candidate->tbs), &context, &candidate->lint, err);
+}
+
+static bool reserve_once(struct issuer *issuer, const struct reservation *reservation, bool *reserved,
+			 struct ch_error *err)
+{
+	CH_AUTO(ch_transaction) transaction = NULL;
+
+	return ch_db_begin(issuer->db, reservation->tenant, &transaction, err) &&
+	       store_reserve(transaction, reservation, reserved, err) && ch_db_commit(&transaction, err);
+}
+
+bool candidate_reserve(struct issuer *issuer, const struct candidate *candidate, bool *reserved,
+		       struct ch_error *err)
+{
+	const struct order *order = &candidate->order;
+	CH_AUTO(ch_string) subject = ch_name_text(order->subject_der);
+	CH_AUTO(ch_string) sans_json = sans_to_json(order->sans);
+	CH_AUTO(ch_string) san_text = sans_to_text(order->sans);
+	uint8_t key_digest[64];
+	size_t digest_size;
+	int made;
+	struct reservation reservation = {
+		.tenant = candidate->tenant,
+		.client = candidate->client,
+		.idempotency_key = candidate->idempotency_key,
+		.request_sha256 = ch_view(candidate->request_sha256, 32),
+		.expiry_period = ch_expiry_period(order->not_after_us),
+		.ca_id = candidate->ca->id,
+		.serial = ch_view(candidate->serial, sizeof(candidate->serial)),
+		.profile = candidate->profile->name,
+		.profile_version = candidate->profile->version,
+		.subject = subject,
+		.sans_json = sans_json,
+		.san_text = san_text,
+		.not_before_us = order->not_before_us,
+		.not_after_us = order->not_after_us,
+		.tbs = ch_view_of(&candidate->tbs),
+		.reserved_by = issuer->config->common.instance,
+		.reserved_at_us = ch_clock_now_us(issuer->clock),
+	};
+
+	if (!ch_digest("sha256", order->public_key_info, key_digest, &digest_size, err))
+		return false;
+	reservation.public_key_sha256 = ch_view(key_digest, digest_size);
+	if (reserve_once(issuer, &reservation, reserved, err))
+		return true;
+	/* Partitions are made ahead of need; a CA that lives longer than any before it can be earlier than
+	 * that. */
+	return err->code == CH_INVALID &&
+	       store_ensure_partitions(issuer->db, reservation.expiry_period, reservation.expiry_period,
+				       &made, err) &&
+	       reserve_once(issuer, &reservation, reserved, err);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * finish.c: a pending row becomes an issued certificate or a cancelled one. issue.c calls it for a request's
+ * own row, recovery.c for what a crash or an outage left. Two issuers may sign the same bytes at the same
+ * moment; the row takes one certificate, and only what the row holds is ever released.
+ */
+#include "issuer.h"
+
+bool assemble_verified(const struct ch_algorithm *algorithm, struct ch_view public_key_info,
+		       struct ch_view tbs, struct ch_view signature, struct ch_bytes *der,
+		       struct ch_error *err)
+{
+	if (!ch_verify_signature(algorithm, public_key_info, tbs, signature, err)) {
+		ch_fail_in(err, "the vault's signature does not verify with the CA's key");
+		err->code = CH_INTERNAL;
+		err->retryable = true;
+		return false;
+	}
+	*der = ch_signed_assemble(tbs, algorithm, signature);
+	return true;
+}
+
+bool pending_of_row(const char *tenant, const struct certificate_row *row, const struct ca *ca,
+		    const struct profile *profile, struct lint_token *lint, struct pending *pending,
+		    struct ch_error *err)
+{
+	struct template_signer signer = template_signer_of(ca);
+	struct lint_context context = { .signer = &signer, .kind = profile->kind };
+
+	*pending = (struct pending){
+		.tenant = tenant,
+		.ca = ca,
+		.profile = row->profile,
+		.expiry_period = row->expiry_period,
+		.serial = ch_view_of(&row->serial),
+		.tbs = ch_view_of(&row->tbs),
+		.lint = lint,
+		.requested_by = row->requested_by,
+	};
+	return lint_tbs(pending->tbs, &context, lint, err);
+}
+
+static bool seal_outcome(struct issuer *issuer, const struct pending *pending, const char *type,
+			 const char *outcome, const char *detail_name, const char *detail,
+			 struct ch_bytes *sealed, struct ch_error *err)
+{
+	CH_AUTO(ch_string) serial = ch_hex(pending->serial);
+	struct event event = {
+		.type = type,
+		.outcome = outcome,
+		.tenant = pending->tenant,
+		.actor = pending->requested_by,
+		.subject = serial,
+		.message_id = pending->scope ? pending->scope->message_id : NULL,
+		.trace_id = pending->scope ? pending->scope->trace_id : NULL,
+		.details = { { "ca", pending->ca->document.name },
+			     { "profile", pending->profile },
+			     { detail_name, detail } },
+	};
+
+	return event_seal(issuer, &event, sealed, err);
+}
+
+bool finish_cancel(struct issuer *issuer, const struct pending *pending, struct ch_transaction *transaction,
+		   const char *reason, struct ch_error *err)
+{
+	CH_AUTO(ch_transaction) own = NULL;
+	CH_AUTO(ch_bytes) sealed = CH_NONE;
+	bool saved;
+
+	if (!seal_outcome(issuer, pending, "certificate.cancelled", "refused", "reason", reason, &sealed,
+			  err) ||
+	    (!transaction && !ch_db_begin(issuer->db, pending->tenant, &own, err)) ||
+	    !store_cancelled(transaction ? transaction : own, pending->expiry_period, pending->ca->id,
+			     pending->serial, reason, ch_view_of(&sealed), &saved, err) ||
+	    (!transaction && !ch_db_commit(&own, err)))
+		return false;
+	if (saved)
+		count(issuer, "certificates", "Certificates by outcome.",
+		      "profile=\"%s\",outcome=\"cancelled\"", pending->profile);
+	return true;
+}
+
+/* The vault's no is final for these bytes: the row must not wait for a yes. `err` stays the vault's. */
+static bool refused(struct issuer *issuer, const struct pending *pending, struct ch_transaction *transaction,
+		    struct ch_error *err)
+{
+	CH_AUTO(ch_string) reason = ch_format("%s: %s", ch_code_name(err->code), err->message);
+	struct ch_error while_cancelling;
+
+	if (!finish_cancel(issuer, pending, transaction, reason, &while_cancelling))
+		ch_log(CH_LOG_ERROR, pending->scope, "refused by the vault (%s), but not cancelled: %s",
+		       err->message, while_cancelling.message);
+	return false;
+}
+
+static bool sign(struct issuer *issuer, struct pending *pending, struct ch_bytes *signature,
+		 struct ch_error *err)
+{
+	struct ch_vault_context context = {
+		.tenant = pending->tenant,
+		.trace_id = pending->scope ? pending->scope->trace_id : NULL,
+		.timeout_us = pending->timeout_us,
+	};
+	struct ch_vault_item item = {
+		.key_id = pending->ca->key_id,
+		.purpose = CHANCERY__PURPOSE__PURPOSE_END_ENTITY_CERTIFICATE,
+		.to_be_signed = pending->tbs,
+	};
+
+	return lint_spend(pending->lint, pending->tbs, err) &&
+	       ch_vault_sign(issuer->vault, &context, &item, signature, err);
+}
+
+static bool save(struct issuer *issuer, const struct pending *pending, struct ch_transaction *transaction,
+		 struct ch_view der, struct ch_error *err)
+{
+	CH_AUTO(ch_transaction) own = NULL;
+	CH_AUTO(ch_bytes) sealed = CH_NONE;
+	CH_AUTO(ch_string) fingerprint = NULL;
+	uint8_t digest[64];
+	size_t size;
+	bool saved;
+
+	if (!ch_digest("sha256", der, digest, &size, err))
+		return false;
+	fingerprint = ch_hex(ch_view(digest, size));
+	if (!seal_outcome(issuer, pending, "certificate.issued", "success", "sha256", fingerprint, &sealed,
+			  err) ||
+	    (!transaction && !ch_db_begin(issuer->db, pending->tenant, &own, err)) ||
+	    !store_issued(transaction ? transaction : own, pending->expiry_period, pending->ca->id,
+			  pending->serial, der, ch_clock_now_us(issuer->clock), ch_view_of(&sealed), &saved,
+			  err) ||
+	    (!transaction && !ch_db_commit(&own, err)))
+		return false;
+	if (saved)
+		count(issuer, "certificates", "Certificates by outcome.", "profile=\"%s\",outcome=\"issued\"",
+		      pending->profile);
+	return true;
+}
+
+bool finish_pending(struct issuer *issuer, struct pending *pending, struct ch_transaction *transaction,
+		    struct ch_error *err)
+{
+	CH_AUTO(ch_bytes) signature = CH_NONE;
+	CH_AUTO(ch_bytes) der = CH_NONE;
+
+	if (!sign(issuer, pending, &signature, err))
+		return err->retryable ? false : refused(issuer, pending, transaction, err);
+	return assemble_verified(pending->ca->algorithm, ch_view_of(&pending->ca->public_key_info),
+				 pending->tbs, ch_view_of(&signature), &der, err) &&
+	       save(issuer, pending, transaction, ch_view_of(&der), err);
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * issue.c: one accepted request becomes one certificate. Called from the bus dispatch table (dispatch.c).
+ * The order of the steps is the safety argument; docs/paths/issuance.md draws it.
+ */
+#include "issuer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What the steps hand on; freed as one. */
+struct issuing {
+	struct issuer *issuer;
+	const struct ch_bus_request *request;
+	const Chancery__IssueCertificateRequest *payload;
+	const char *tenant;
+	uint8_t digest[64]; /* SHA-256 of what was asked for */
+	struct lookup lookup;
+	struct ca_set *set;
+	struct profile *profile;
+	struct ch_csr csr;
+	struct ch_sans sans;
+	struct candidate candidate;
+	struct certificate_row row;
+};
+
+static void issuing_free(struct issuing *issuing)
+{
+	candidate_free(&issuing->candidate);
+	certificate_row_free(&issuing->row);
+	ch_csr_free(&issuing->csr);
+	ch_sans_free(&issuing->sans);
+	lookup_free(&issuing->lookup);
+	if (issuing->profile)
+		profile_release(issuing->issuer, issuing->profile);
+	if (issuing->set)
+		catalog_release(issuing->issuer, issuing->set);
+}
+CH_DEFINE_AUTO_VALUE(issuing, struct issuing, issuing_free)
+
+static bool check_request(struct issuing *issuing, struct ch_error *err);
+static bool look_up(struct issuing *issuing, struct ch_error *err);
+static bool answer_repeat(struct issuing *issuing, struct ch_error *err);
+static bool decide(struct issuing *issuing, struct ch_error *err);
+static bool finish(struct issuing *issuing, struct ch_error *err);
+static bool read_back(struct issuing *issuing, struct ch_error *err);
+
+/*
+ * Issues the certificate that an IssueCertificateRequest asks for.
+ *
+ * Errors  CH_INVALID      the CSR, a name or the validity breaks the profile (the message says which and why)
+ *         CH_DENIED       the requester's roles, or the vault, do not allow it
+ *         CH_NOT_FOUND    no such profile or CA
+ *         CH_CONFLICT     the idempotency key was used for another request
+ *         CH_UNAVAILABLE  no vault or database in time; retry with the same idempotency key
+ * Source  RFC 5280 §4.1, RFC 2986 §4
+ */
+static bool issue(struct issuing *issuing, ProtobufCMessage **reply, struct ch_error *err)
+{
+	bool reserved = false;
+
+	/* 1. Who asks, and is the request one at all? */
+	if (!check_request(issuing, err) || !look_up(issuing, err))
+		return false;
+
+	/* 2. An idempotency key seen before returns what it made, finished or not. */
+	if (issuing->lookup.repeated) {
+		if (!answer_repeat(issuing, err))
+			return false;
+		*reply = certificate_reply(&issuing->row, issuing->set, true);
+		return true;
+	}
+
+	/* 3. What may be issued is decided before anything is built. */
+	if (!decide(issuing, err))
+		return false;
+
+	/* 4. Build and lint the very bytes that will be signed. */
+	if (!candidate_build(&issuing->candidate, err))
+		return ch_fail_in(err, "profile '%s'", issuing->profile->name);
+
+	/* 5. The database knows the serial before the HSM does: no orphan certificate can exist. */
+	if (!candidate_reserve(issuing->issuer, &issuing->candidate, &reserved, err))
+		return false;
+	if (!reserved) { /* the same key on another connection or issuer was quicker */
+		if (!look_up(issuing, err) || !answer_repeat(issuing, err))
+			return false;
+		*reply = certificate_reply(&issuing->row, issuing->set, true);
+		return true;
+	}
+
+	/* 6. Sign exactly those bytes, verify, and save with the audit event in one transaction; then it may
+	 * be told. */
+	if (!finish(issuing, err) || !read_back(issuing, err))
+		return false;
+	*reply = certificate_reply(&issuing->row, issuing->set, false);
+	return true;
+}
+
+bool issuer_issue(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+		  struct ch_error *err)
+{
+	struct issuer *issuer = state;
+	CH_AUTO(issuing) issuing = {
+		.issuer = issuer,
+		.request = request,
+		.payload = (const Chancery__IssueCertificateRequest *)request->payload,
+	};
+
+	if (issue(&issuing, reply, err))
+		return true;
+	count(issuer, "refused", "Requests that failed, by kind and code.", "request=\"issue\",code=\"%s\"",
+	      ch_code_name(err->code));
+	ch_log(CH_LOG_WARN, &request->scope, "no certificate for %s: %s",
+	       issuing.payload->requester ? issuing.payload->requester->client : "?", err->message);
+	return false;
+}
+
+/* --- 1
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+/* Everything that was asked for, without who asked and under which key: equal digests are equal requests. */
+static bool digest_request(const Chancery__IssueCertificateRequest *payload, uint8_t digest[64],
+			   struct ch_error *err)
+{
+	Chancery__IssueCertificateRequest content = *payload;
+	CH_AUTO(ch_bytes) packed = CH_NONE;
+	size_t size;
+
+	content.requester = NULL;
+	content.idempotency_key = (char *)protobuf_c_empty_string;
+	packed.size = chancery__issue_certificate_request__get_packed_size(&content);
+	packed.data = ch_alloc(packed.size + 1);
+	chancery__issue_certificate_request__pack(&content, packed.data);
+	return ch_digest("sha256", ch_view_of(&packed), digest, &size, err);
+}
+
+static bool check_request(struct issuing *issuing, struct ch_error *err)
+{
+	const Chancery__IssueCertificateRequest *payload = issuing->payload;
+	size_t length = strlen(payload->idempotency_key);
+
+	if (!request_tenant(issuing->request, &issuing->tenant, err) ||
+	    !require_role(payload->requester,
+			  has_role(payload->requester, "officer") ? "officer" : "requester", err))
+		return false;
+	for (size_t i = 0; i < length; i++)
+		if (payload->idempotency_key[i] < ' ' || payload->idempotency_key[i] > '~')
+			return ch_fail(err, CH_INVALID,
+				       "idempotency key holds a character outside printable ASCII");
+	if (length == 0 || length > 128)
+		return ch_fail(err, CH_INVALID, "idempotency key has %zu characters, 1 to 128 allowed",
+			       length);
+	return check_name("profile", payload->profile, err) && digest_request(payload, issuing->digest, err);
+}
+
+static bool look_up(struct issuing *issuing, struct ch_error *err)
+{
+	lookup_free(&issuing->lookup);
+	if (!store_lookup(issuing->issuer->db, issuing->tenant, issuing->payload->requester->client,
+			  issuing->payload->idempotency_key, issuing->payload->profile, &issuing->lookup,
+			  err))
+		return false;
+	if (issuing->set)
+		catalog_release(issuing->issuer, CH_STEAL(issuing->set));
+	return catalog_get(issuing->issuer, issuing->tenant, issuing->lookup.catalog_version, &issuing->set,
+			   err);
+}
+
+/* --- 2
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+static bool read_row(struct issuing *issuing, int32_t expiry_period, int64_t ca_id, struct ch_view serial,
+		     struct ch_error *err)
+{
+	CH_AUTO(ch_transaction) transaction = NULL;
+
+	return ch_db_begin(issuing->issuer->db, issuing->tenant, &transaction, err) &&
+	       store_find(transaction, expiry_period, ca_id, serial, false, &issuing->row, err) &&
+	       ch_db_commit(&transaction, err);
+}
+
+static bool read_repeated(struct issuing *issuing, struct ch_error *err)
+{
+	return read_row(issuing, issuing->lookup.expiry_period, issuing->lookup.ca_id,
+			ch_view_of(&issuing->lookup.serial), err);
+}
+
+/* Whoever reserved it did not finish in time: this request does, over the stored bytes. */
+static bool take_over(struct issuing *issuing, struct ch_error *err)
+{
+	struct issuer *issuer = issuing->issuer;
+	const struct certificate_row *row = &issuing->row;
+	const struct ca *ca = catalog_by_id(issuing->set, row->ca_id);
+	struct lint_token lint = CH_NONE;
+	struct pending pending;
+
+	if (!issuing->profile &&
+	    !profile_get(issuer, issuing->tenant, row->profile, row->profile_version, &issuing->profile, err))
+		return false;
+	if (!ca || !pending_of_row(issuing->tenant, row, ca, issuing->profile, &lint, &pending, err))
+		return false;
+	pending.scope = &issuing->request->scope;
+	pending.timeout_us = time_left(issuer, issuing->request, issuer->config->sign_timeout_us);
+	return finish_pending(issuer, &pending, NULL, err) && read_repeated(issuing, err);
+}
+
+static bool answer_repeat(struct issuing *issuing, struct ch_error *err)
+{
+	struct issuer *issuer = issuing->issuer;
+	int64_t until = ch_monotonic_us() + time_left(issuer, issuing->request, issuer->config->takeover_us);
+
+	if (memcmp(issuing->digest, issuing->lookup.request_sha256, sizeof(issuing->lookup.request_sha256)) !=
+	    0)
+		return ch_fail(err, CH_CONFLICT, "idempotency key '%s' was used for another request",
+			       issuing->payload->idempotency_key);
+	if (!read_repeated(issuing, err))
+		return false;
+	while (strcmp(issuing->row.status, "pending") == 0 && ch_monotonic_us() < until &&
+	       !ch_daemon_sleep(issuer->daemon, 10 * CH_MILLISECOND))
+		if (!read_repeated(issuing, err))
+			return false;
+	if (strcmp(issuing->row.status, "pending") == 0 && !take_over(issuing, err))
+		return false;
+	if (strcmp(issuing->row.status, "cancelled") == 0)
+		return ch_fail(err, CH_DENIED, "this request was refused before: %s",
+			       issuing->row.cancelled_reason);
+	return true;
+}
+
+/* --- 3
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+static bool read_sans(struct issuing *issuing, struct ch_error *err)
+{
+	const Chancery__IssueCertificateRequest *payload = issuing->payload;
+
+	if (payload->n_subject_alt_names > 1000)
+		return ch_fail(err, CH_TOO_LARGE, "%zu subject alternative names",
+			       payload->n_subject_alt_names);
+	for (size_t i = 0; i < payload->n_subject_alt_names; i++)
+		if (!ch_sans_add(&issuing->sans, payload->subject_alt_names[i]->type,
+				 payload->subject_alt_names[i]->value, err))
+			return false;
+	return true;
+}
+
+static bool decide(struct issuing *issuing, struct ch_error *err)
+{
+	const Chancery__IssueCertificateRequest *payload = issuing->payload;
+	struct candidate *candidate = &issuing->candidate;
+	struct policy_request asked = { .csr = &issuing->csr, .sans = &issuing->sans };
+
+	if (issuing->lookup.profile_version == 0)
+		return ch_fail(err, CH_NOT_FOUND, "profile '%s': no such profile", payload->profile);
+	if (!profile_get(issuing->issuer, issuing->tenant, payload->profile, issuing->lookup.profile_version,
+			 &issuing->profile, err) ||
+	    !catalog_choose(issuing->set, issuing->profile, payload->ca, &candidate->ca, err))
+		return false;
+	/* Who holds such a certificate can answer for the CA or stamp time in its name. */
+	if (issuing->profile->kind != KIND_END_ENTITY && !has_role(payload->requester, "officer"))
+		return ch_fail(err, CH_DENIED, "profile '%s' is of kind %s: only officers may use it",
+			       payload->profile, issuing->profile->kind_name);
+	if (!ch_csr_read(ch_view(payload->csr.data, payload->csr.len), &issuing->csr, err))
+		return ch_fail_in(err, "certification request");
+	asked.validity_seconds = payload->validity_seconds;
+	if (!read_sans(issuing, err) ||
+	    !policy_check(issuing->profile, candidate->ca, &asked, ch_clock_now_us(issuing->issuer->clock),
+			  &candidate->order, err))
+		return ch_fail_in(err, "profile '%s'", issuing->profile->name);
+	candidate->tenant = issuing->tenant;
+	candidate->client = payload->requester->client;
+	candidate->idempotency_key = payload->idempotency_key;
+	candidate->request_sha256 = issuing->digest;
+	candidate->profile = issuing->profile;
+	return true;
+}
+
+/* --- 6
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+static bool finish(struct issuing *issuing, struct ch_error *err)
+{
+	struct candidate *candidate = &issuing->candidate;
+	struct pending pending = {
+		.tenant = issuing->tenant,
+		.ca = candidate->ca,
+		.profile = candidate->profile->name,
+		.expiry_period = ch_expiry_period(candidate->order.not_after_us),
+		.serial = ch_view(candidate->serial, sizeof(candidate->serial)),
+		.tbs = ch_view_of(&candidate->tbs),
+		.lint = &candidate->lint,
+		.requested_by = candidate->client,
+		.scope = &issuing->request->scope,
+		.timeout_us = time_left(issuing->issuer, issuing->request,
+					issuing->issuer->config->sign_timeout_us),
+	};
+
+	return finish_pending(issuing->issuer, &pending, NULL, err);
+}
+
+/* What is released is what the database holds: recovery may have been quicker. */
+static bool read_back(struct issuing *issuing, struct ch_error *err)
+{
+	const struct candidate *candidate = &issuing->candidate;
+
+	if (!read_row(issuing, ch_expiry_period(candidate->order.not_after_us), candidate->ca->id,
+		      ch_view(candidate->serial, sizeof(candidate->serial)), err))
+		return false;
+	if (strcmp(issuing->row.status, "cancelled") == 0)
+		return ch_fail(err, CH_DENIED, "refused: %s", issuing->row.cancelled_reason);
+	return true;
+}
