@@ -27,7 +27,7 @@ struct token {
 	CK_FUNCTION_LIST *f;
 	CK_SLOT_ID slot;
 	char *label;
-	PKCS11_CTX *context; /* holds the logged-in session: closing the last one would log out */
+	PKCS11_CTX *context; /* holds the module's C_Initialize */
 	pthread_rwlock_t lock;
 	struct cached_handle *handles; /* guarded by lock */
 };
@@ -169,29 +169,31 @@ static PKCS11_SLOT *find_slot(PKCS11_CTX *context, const char *label, struct ch_
 	return NULL;
 }
 
-/* One try. A wrong PIN is CH_DENIED, which the supervisor never retries: tries are what locks a token. */
-static bool log_in(PKCS11_SLOT *slot, const Chancery__HsmOpen *open, struct ch_error *err)
+static bool is_pin_refusal(CK_RV rv)
+{
+	return rv == CKR_PIN_INCORRECT || rv == CKR_PIN_LOCKED || rv == CKR_PIN_LEN_RANGE ||
+	       rv == CKR_PIN_INVALID || rv == CKR_PIN_EXPIRED || rv == CKR_USER_PIN_NOT_INITIALIZED;
+}
+
+/*
+ * One try. A wrong PIN is CH_DENIED, which the supervisor never retries: tries are what locks a token. Not
+ * through libp11, whose PKCS11_login does not tell a wrong PIN from a lost device. The session stays open,
+ * and so the log-in.
+ */
+static bool log_in(struct token *token, const char *pin_file, struct ch_error *err)
 {
 	CH_AUTO(ch_secret) pin = CH_NONE;
-	CH_AUTO(ch_secret) text = CH_NONE;
+	struct token_session session;
 	CK_RV rv;
 
-	if (!ch_secret_read_file(open->pin_file, PIN_CAP, &pin, err) ||
-	    !ch_secret_new(pin.size + 1, &text, err))
+	if (!ch_secret_read_file(pin_file, PIN_CAP, &pin, err) || !token_session_open(token, &session, err))
 		return false;
-	memcpy(text.data, pin.data, pin.size); /* fresh pages are zero: terminated */
-	if (PKCS11_open_session(slot, 1) != 0)
-		return ch_fail(err, CH_UNAVAILABLE, "token '%s': C_OpenSession answered 0x%lx",
-			       open->token_label, libp11_code());
-	if (PKCS11_login(slot, 0, (const char *)text.data) == 0)
-		return true;
-	rv = libp11_code();
-	if (rv == CKR_PIN_INCORRECT || rv == CKR_PIN_LOCKED || rv == CKR_PIN_LEN_RANGE ||
-	    rv == CKR_PIN_INVALID || rv == CKR_PIN_EXPIRED || rv == CKR_USER_PIN_NOT_INITIALIZED)
+	rv = token->f->C_Login(session.handle, CKU_USER, pin.data, pin.size);
+	if (is_pin_refusal(rv))
 		return ch_fail(err, CH_DENIED,
 			       "token '%s': the PIN in '%s' was refused (%s, 0x%lx); not tried again",
-			       open->token_label, open->pin_file, rv_name(rv), rv);
-	return ch_fail(err, CH_UNAVAILABLE, "token '%s': C_Login answered 0x%lx", open->token_label, rv);
+			       token->label, pin_file, rv_name(rv), rv);
+	return rv == CKR_OK || token_fail(&session, rv, "C_Login", err);
 }
 
 bool token_open(const Chancery__HsmOpen *open, struct token **token, struct ch_error *err)
@@ -208,11 +210,11 @@ bool token_open(const Chancery__HsmOpen *open, struct token **token, struct ch_e
 		return ch_fail(err, CH_UNAVAILABLE, "PKCS#11 module '%s': C_Initialize answered 0x%lx",
 			       open->module, libp11_code());
 	slot = find_slot(context, open->token_label, err);
-	if (!slot || !log_in(slot, open, err))
+	if (!slot)
 		return false; /* the worker process ends now: nothing is freed */
 	*token = token_of_slot(f, PKCS11_get_slotid_from_slot(slot), open->token_label);
 	(*token)->context = context;
-	return true;
+	return log_in(*token, open->pin_file, err);
 }
 
 struct token *token_of_slot(CK_FUNCTION_LIST *f, CK_SLOT_ID slot, const char *label)
