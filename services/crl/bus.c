@@ -50,6 +50,13 @@ static int64_t time_left(const struct crl *crl, const struct ch_bus_request *req
 	return left > 0 ? left : 0;
 }
 
+/* Who is told of a CRL and then fetches it through the load balancer shall get it, whichever instance
+ * answers: all have looked into the database once when this returns. */
+static void let_others_follow(struct crl *crl)
+{
+	ch_daemon_sleep(crl->daemon, crl->config->follow_interval_us * 5 / 4);
+}
+
 static bool generate(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
 		     struct ch_error *err)
 {
@@ -70,10 +77,12 @@ static bool generate(void *state, const struct ch_bus_request *request, Protobuf
 				     .trace_id = request->body->trace_id,
 				     .wait_us = time_left(crl, request) };
 	made = crl_generate(crl, &found.ca, &demand, &record, err);
-	if (made)
+	if (made) {
+		let_others_follow(crl);
 		*reply = reply_of(found.ca.name, &record);
-	else
+	} else {
 		ch_log(CH_LOG_ERROR, &request->scope, "%s", err->message);
+	}
 	crl_ca_free(&found.ca);
 	crl_record_free(&found.newest);
 	return made;
