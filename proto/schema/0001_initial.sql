@@ -159,7 +159,8 @@ BEGIN
   PERFORM pg_advisory_xact_lock(hashtext('chancery.certificate_partitions'));
   FOR period IN first..last LOOP
     partition := format('certificates_p%s', period);
-    IF to_regclass(format('public.%I', partition)) IS NULL THEN
+    -- pg_class and not to_regclass, whose cache still says what was so before the lock.
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = 'public'::regnamespace AND relname = partition) THEN
       EXECUTE format('CREATE TABLE public.%I (LIKE public.certificates INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', partition);
       EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', partition);
       EXECUTE format('ALTER TABLE public.certificates ATTACH PARTITION public.%I FOR VALUES FROM (%s) TO (%s)',

@@ -7,7 +7,7 @@
 
 #define TICK             (200 * CH_MILLISECOND)
 #define PING_INTERVAL    (2 * CH_SECOND)
-#define PARTITIONS_RETRY CH_MINUTE
+#define PARTITIONS_RETRY (5 * CH_SECOND)
 
 struct upkeep {
 	struct issuer *issuer;
