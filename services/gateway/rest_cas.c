@@ -15,7 +15,7 @@
 /* Preparing makes a key on one HSM and copies it to the other: RSA 4096 takes seconds. */
 static const struct exchange prepare_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_PREPARE_CA,
 						  CHANCERY__PAYLOAD_TYPE__PAYLOAD_PREPARE_CA_REPLY,
-						  &chancery__prepare_ca_reply__descriptor, 60 * CH_SECOND };
+						  &chancery__prepare_ca_reply__descriptor, 30 * CH_SECOND };
 static const struct exchange approve_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_APPROVE_CA,
 						  CHANCERY__PAYLOAD_TYPE__PAYLOAD_CA_REPLY,
 						  &chancery__ca_reply__descriptor, 30 * CH_SECOND };

@@ -9,7 +9,7 @@
 
 static const struct exchange ping_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_PING,
 					       CHANCERY__PAYLOAD_TYPE__PAYLOAD_PONG,
-					       &chancery__pong__descriptor, 2 * CH_SECOND };
+					       &chancery__pong__descriptor, CH_SECOND };
 
 bool rest_whoami(struct call *call, struct ch_error *err)
 {
