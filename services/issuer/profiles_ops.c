@@ -91,8 +91,12 @@ bool issuer_apply_profile(void *state, const struct ch_bus_request *request, Pro
 	bool changed = false;
 
 	if (!request_tenant(request, &tenant, err) || !require_role(payload->requester, "officer", err) ||
-	    !profile_read(ch_view_text(payload->document), &profile, err) ||
-	    !apply(issuer, request, tenant, profile.name, profile.kind_name, &row, &changed, err))
+	    !profile_read(ch_view_text(payload->document), &profile, err))
+		return false;
+	if (*payload->name && strcmp(payload->name, profile.name) != 0)
+		return ch_fail(err, CH_INVALID, "the document's profile is named '%s', not '%.80s'",
+			       profile.name, payload->name);
+	if (!apply(issuer, request, tenant, profile.name, profile.kind_name, &row, &changed, err))
 		return false;
 	if (changed)
 		atomic_store(&issuer->upkeep_wanted, true);
