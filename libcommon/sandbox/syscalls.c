@@ -161,7 +161,10 @@ static const int network_calls[] = {
 };
 
 static const int program_calls[] = { SCMP_SYS(clone), SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(fork),
-				     SCMP_SYS(vfork), SCMP_SYS(setsid), SCMP_SYS(setpgid),  SCMP_SYS(chdir) };
+				     SCMP_SYS(vfork), SCMP_SYS(setsid), SCMP_SYS(setpgid), SCMP_SYS(chdir),
+				     /* What is started inherits this filter and gives up more by itself. */
+				     SCMP_SYS(seccomp), SCMP_SYS(landlock_create_ruleset),
+				     SCMP_SYS(landlock_add_rule), SCMP_SYS(landlock_restrict_self) };
 static const int leak_check_calls[] = { SCMP_SYS(clone), SCMP_SYS(ptrace) };
 
 /* Netlink is how getaddrinfo and getifaddrs learn of interfaces. */
