@@ -96,11 +96,10 @@ def start(suite, console, log, restart):
                     "--schema", suite.path("share/schema")], log)
         told.append(done.stdout.strip().replace("\n", ", "))
     with console.step("two SoftHSM2 tokens") as told:
-        if tokens.initialised(suite):
-            told.append("kept")
+        if supervise.pid(suite, "vault-1") is not None:
+            told.append("in use")
         else:
-            tokens.initialise(suite, log, os.environ | supervise.environment())
-            told.append("initialised, one key-encryption key in both")
+            told.append(tokens.initialise(suite, log, os.environ | supervise.environment()))
     with console.step("daemons") as told:
         instances = supervise.order(suite)
         for instance in instances:
