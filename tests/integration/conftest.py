@@ -100,12 +100,18 @@ class Suite:
 
     def start(self):
         output = self.quickstart("--http-port", str(self.http_port), "--https-port", str(self.https_port), *self.options)
+        self.attach()
+        return output
+
+    def attach(self):
+        """Learns where a running suite listens."""
+        ports = self.read_ports()
+        self.http_port, self.https_port = ports["http"], ports["https"]
         self.env = self.read_env()
         self.url, self.http = self.env["CHANCERY_URL"], self.env["CHANCERY_HTTP"]
         self.ca_file, self.chain = self.env["CHANCERY_CA_FILE"], self.env["CHANCERY_CHAIN"]
         self.issuing_ca = self.env["CHANCERY_ISSUING_CA"]
         self.root_ca = self.issuing_ca.replace("issuing", "root")
-        return output
 
     def stop(self):
         return self.quickstart("--stop")
@@ -261,16 +267,28 @@ def new_suite():
     assert not reports, "\n".join(reports)
 
 
-@pytest.fixture(scope="session")
-def suite(new_suite):
-    made = new_suite()
-    made.start()
-    return made
+def shared(name):
+    """The suite of that name that ctest's set-up started (shared_suites.py), or None outside ctest."""
+    file = pathlib.Path(os.environ.get("CHANCERY_SHARED_SUITES") or "/nonexistent")
+    if not file.exists():
+        return None
+    suite = Suite(json.loads(file.read_text())[name])
+    suite.attach()
+    return suite
 
 
 @pytest.fixture(scope="session")
-def two_replicas(new_suite):
-    made = new_suite("--replicas", "2")
+def suite(request):
+    return shared("suite") or start_new(request)
+
+
+@pytest.fixture(scope="session")
+def two_replicas(request):
+    return shared("two_replicas") or start_new(request, "--replicas", "2")
+
+
+def start_new(request, *options):
+    made = request.getfixturevalue("new_suite")(*options)
     made.start()
     return made
 

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* respond.c: one OCSP request that the cache does not answer becomes one signed response. Called by http.c on
+ * a worker. */
+#include "ocsp.h"
+
+/* The CA whose responder answers: that of the first certificate that is served here. Another served CA in the
+ * same request cannot be answered by this one's responder (RFC 6960 §4.2.2.2). NULL: nothing here may be
+ * answered. */
+static const struct ocsp_authority *choose_authority(const struct ocsp_authorities *authorities,
+						     const struct ocsp_request *request)
+{
+	const struct ocsp_authority *chosen = NULL;
+
+	for (size_t i = 0; i < request->count; i++) {
+		const struct ocsp_authority *found =
+			ocsp_authorities_find(authorities, &request->cert_ids[i]);
+
+		if (found && chosen && found != chosen)
+			return NULL;
+		if (found)
+			chosen = found;
+	}
+	return chosen;
+}
+
+static bool find_statuses(struct ocsp *ocsp, const struct ocsp_authorities *authorities,
+			  const struct ocsp_request *request, struct ocsp_single_response *singles,
+			  struct ch_error *err)
+{
+	for (size_t i = 0; i < request->count; i++) {
+		const struct ocsp_cert_id *id = &request->cert_ids[i];
+		const struct ocsp_authority *authority = ocsp_authorities_find(authorities, id);
+
+		singles[i].cert_id = id->whole;
+		singles[i].status = (struct ocsp_certificate_status){ .status = OCSP_UNKNOWN };
+		if (authority && !ocsp_status_find(ocsp, authority, id->serial, &singles[i].status, err))
+			return false;
+		ch_metric_add(ocsp->metrics.statuses[singles[i].status.status], 1);
+	}
+	return true;
+}
+
+static bool sign(struct ocsp *ocsp, const struct ocsp_authority *authority,
+		 const struct ocsp_responder *responder, struct ch_view response_data, const char *trace_id,
+		 struct ch_bytes *response, struct ch_error *err)
+{
+	const struct ch_vault_context context = { .tenant = authority->tenant, .trace_id = trace_id };
+	const struct ch_vault_item item = {
+		.key_id = responder->key_id,
+		.purpose = CHANCERY__PURPOSE__PURPOSE_OCSP,
+		.to_be_signed = response_data,
+	};
+	CH_AUTO(ch_bytes) signature = CH_NONE;
+	int64_t began_us = ch_monotonic_us();
+
+	if (!ch_vault_sign(ocsp->vault, &context, &item, &signature, err))
+		return false;
+	ch_metric_observe(ocsp->metrics.sign_seconds, ch_monotonic_us() - began_us);
+	return ocsp_response_assemble(response_data, responder->algorithm, ch_view_of(&signature),
+				      ch_view_of(&responder->certificate), response, err);
+}
+
+static enum ocsp_response_status outcome_of(const struct ch_error *err)
+{
+	switch (err->code) {
+	case CH_UNAVAILABLE:
+	case CH_EXPIRED:
+	case CH_EXHAUSTED:
+		return OCSP_TRY_LATER;
+	default:
+		return OCSP_INTERNAL_ERROR;
+	}
+}
+
+bool ocsp_respond(struct ocsp *ocsp, const struct ocsp_request *request, const char *trace_id,
+		  struct ocsp_answer **answer, enum ocsp_response_status *outcome, struct ch_error *err)
+{
+	CH_AUTO(ocsp_authorities) authorities = ocsp_authorities_get(ocsp);
+	CH_AUTO(ch_bytes) data = CH_NONE;
+	CH_AUTO(ch_bytes) response = CH_NONE;
+	struct ocsp_single_response singles[OCSP_CERT_IDS_MAX];
+	const struct ocsp_authority *authority;
+	const struct ocsp_responder *responder;
+	int64_t now_us = ch_clock_now_us(ocsp->clock) / CH_SECOND * CH_SECOND;
+	int64_t next_update_us = now_us + ocsp->config->response_validity_us / CH_SECOND * CH_SECOND;
+
+	/* 1. For whom can be answered at all? Before the CAs were read: nobody knows. */
+	*outcome = OCSP_UNAUTHORIZED;
+	if (!authorities) {
+		*outcome = OCSP_TRY_LATER;
+		return ch_fail(err, CH_UNAVAILABLE, "the CAs have not been read from the database yet");
+	}
+	authority = choose_authority(authorities, request);
+	if (!authority)
+		return ch_fail(err, CH_NOT_FOUND, "no CA served here issued the certificates asked for");
+	responder = ocsp_authority_responder(authority, now_us);
+	if (!responder)
+		return ch_fail(err, CH_NOT_FOUND, "CA '%s' has no valid responder certificate",
+			       authority->name);
+
+	/* 2. What is the status of each? */
+	if (!find_statuses(ocsp, authorities, request, singles, err)) {
+		*outcome = outcome_of(err);
+		return false;
+	}
+
+	/* 3. Write and sign. A response does not outlive the certificate that it is verified with. */
+	if (next_update_us > responder->not_after_us)
+		next_update_us = responder->not_after_us / CH_SECOND * CH_SECOND;
+	data = ocsp_response_data(responder->key_hash, now_us, now_us, next_update_us, singles,
+				  request->count, request->nonce);
+	if (!sign(ocsp, authority, responder, ch_view_of(&data), trace_id, &response, err)) {
+		*outcome = outcome_of(err);
+		return ch_fail_in(err, "CA '%s': response", authority->name);
+	}
+	*outcome = OCSP_SUCCESSFUL;
+	*answer = ocsp_answer_new(CH_STEAL(response), singles[0].status.status, now_us, next_update_us);
+
+	/* 4. Keep what others may ask for too. Unknown ones are not kept: anybody can invent any number of
+	 * them. */
+	if (request->count == 1 && !request->nonce.data && singles[0].status.status != OCSP_UNKNOWN)
+		ocsp_cache_keep(ocsp->cache, authority->ca_id, &request->cert_ids[0], *answer,
+				singles[0].status.log_sequence);
+	return true;
+}
