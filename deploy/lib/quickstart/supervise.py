@@ -20,7 +20,7 @@ TEMPLATES = CHECKOUT / "deploy/runit"
 STOP_ORDER = (("haproxy",), ("gateway", "ocsp", "tsa", "crl"), ("issuer",), ("audit",), ("vault",), ("postgres",))
 # The sandbox forbids what the leak checker does at the end of a process.
 SANITIZER_SETTINGS = {
-    "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:halt_on_error=1:handle_abort=1",
+    "ASAN_OPTIONS": "detect_leaks=0:quarantine_size_mb=8:malloc_context_size=8",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
 }
 
