@@ -53,6 +53,9 @@ void ch_audit_close(struct ch_audit_client *client, int64_t drain_us);
 CH_MUST_USE bool ch_audit_record(struct ch_audit_client *client, const struct ch_audit_event *event,
 				 struct ch_error *err);
 
+/* "daemon.started" or "daemon.stopped"; a failure is logged: no action waits for it. NULL client is fine. */
+void ch_audit_lifecycle(struct ch_audit_client *client, const char *type);
+
 /* For an action that is a database transaction: the encoded SignedEvent to insert into audit_outbox in that
  * transaction. */
 CH_MUST_USE bool ch_audit_seal(struct ch_audit_client *client, const struct ch_audit_event *event,

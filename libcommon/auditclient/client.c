@@ -178,6 +178,21 @@ bool ch_audit_record(struct ch_audit_client *client, const struct ch_audit_event
 	return stored;
 }
 
+void ch_audit_lifecycle(struct ch_audit_client *client, const char *type)
+{
+	static const struct ch_audit_detail details[] = { { "version", CHANCERY_VERSION } };
+	struct ch_audit_event event = {
+		.type = type, .outcome = "success", .details = details, .detail_count = CH_COUNT(details)
+	};
+	struct ch_error err = CH_NONE;
+
+	if (!client)
+		return;
+	event.actor = event.subject = ch_identity_self(client->options.identity)->instance;
+	if (!ch_audit_record(client, &event, &err))
+		ch_log_error("%s", err.message);
+}
+
 /* --- sending -----------------------------------------------------------------------------------------------
  */
 

@@ -71,7 +71,8 @@ struct ch_audit_verify_options {
 	/* SubjectPublicKeyInfo DER or PEM of the key that signs checkpoints; NULL: the first
 	 * CH_AUDIT_CHECKPOINT_KEY. */
 	const char *checkpoint_key_file;
-	ch_audit_report report; /* may be NULL */
+	const char *checkpoint_file; /* one more copy of a CH_AUDIT_CHECKPOINT_FILE; may be NULL */
+	ch_audit_report report;      /* may be NULL */
 	void *report_context;
 };
 struct ch_audit_summary {

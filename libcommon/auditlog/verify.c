@@ -145,23 +145,32 @@ static void load_head(struct verification *v, const char *path)
 		walk_tell(&v->walk, 0, "checkpoint", "head file '%s' is not one", path);
 }
 
+/* must_exist: somebody named this very file. */
+static void load_checkpoint_file(struct verification *v, const char *path, bool must_exist)
+{
+	CH_AUTO(ch_string) source = ch_format("checkpoint file '%s'", path);
+	CH_AUTO(ch_string) text = NULL;
+	CH_AUTO(ch_bytes) signature = CH_NONE;
+	struct ch_error why = CH_NONE;
+
+	if (ch_audit_checkpoint_file_read(path, &text, &signature, &why))
+		take_checkpoint(v, text, ch_view_of(&signature), source, false, 0);
+	else if (why.code != CH_NOT_FOUND || must_exist)
+		walk_tell(&v->walk, 0, "checkpoint", "%s: %s", source, why.message);
+}
+
 static void load_files(struct verification *v)
 {
 	const struct ch_audit_verify_options *options = v->walk.options;
 
+	if (options->checkpoint_file)
+		load_checkpoint_file(v, options->checkpoint_file, true);
 	for (size_t i = 0; i < options->state_directory_count; i++) {
 		const char *directory = options->state_directories[i];
 		CH_AUTO(ch_string) checkpoint = ch_format("%s/" CH_AUDIT_CHECKPOINT_FILE, directory);
 		CH_AUTO(ch_string) head = ch_format("%s/" CH_AUDIT_HEAD_FILE, directory);
-		CH_AUTO(ch_string) source = ch_format("checkpoint file '%s'", checkpoint);
-		CH_AUTO(ch_string) text = NULL;
-		CH_AUTO(ch_bytes) signature = CH_NONE;
-		struct ch_error why = CH_NONE;
 
-		if (ch_audit_checkpoint_file_read(checkpoint, &text, &signature, &why))
-			take_checkpoint(v, text, ch_view_of(&signature), source, false, 0);
-		else if (why.code != CH_NOT_FOUND)
-			walk_tell(&v->walk, 0, "checkpoint", "%s", why.message);
+		load_checkpoint_file(v, checkpoint, false);
 		load_head(v, head);
 	}
 }

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* main.c: wires chancery-audit. */
+#include "audit.h"
+
+struct parts { /* in the order in which they are opened */
+	struct ch_bus_client *vault_bus;
+	struct ch_bus_server *bus;
+	struct checkpointer *checkpointer;
+};
+
+static void make_metrics(struct audit *audit)
+{
+	struct ch_metrics *m = audit->metrics;
+
+	audit->appended =
+		ch_metrics_counter(m, "chancery_audit_appended_total", "Events appended to the log.", "");
+	audit->repeated = ch_metrics_counter(m, "chancery_audit_repeated_total",
+					     "Events received that were in the log already.", "");
+	audit->refused = ch_metrics_counter(m, "chancery_audit_refused_total",
+					    "Requests refused for an event that is not genuine.", "");
+	audit->gaps = ch_metrics_counter(m, "chancery_audit_sequence_gaps_total",
+					 "Jumps in the numbering of a sender's events.", "");
+	audit->size = ch_metrics_gauge(m, "chancery_audit_log_size", "Events in the log.", "");
+	audit->covered = ch_metrics_gauge(m, "chancery_audit_checkpoint_size",
+					  "Events that the newest checkpoint covers.", "");
+}
+
+static bool open_client(struct audit *audit, struct ch_error *err)
+{
+	struct ch_audit_options options = { .identity = audit->identity,
+					    .clock = audit->clock,
+					    .state_directory = audit->config->common.state_directory,
+					    .deliver = audit_deliver_own,
+					    .deliver_state = audit,
+					    .metrics = audit->metrics };
+
+	return ch_audit_open(&options, &audit->client, err);
+}
+
+static bool open_all(struct audit *audit, struct parts *parts, struct ch_error *err)
+{
+	const struct ch_daemon_config *common = &audit->config->common;
+
+	if (!ch_identity_load(&common->identity, "audit", common->instance, &audit->identity, err) ||
+	    !ch_trust_load(common->identity.system_ca, &audit->trust, err) ||
+	    !ch_db_open(&common->database, common->instance, audit->metrics, &audit->db, err) ||
+	    !head_open(common->state_directory, &audit->head, err) ||
+	    !ch_bus_client_open("vault", &common->peers.vault, audit->identity, &common->identity,
+				audit->clock, audit->metrics, &parts->vault_bus, err) ||
+	    !open_client(audit, err))
+		return false;
+	audit->vault = ch_vault_client_new(parts->vault_bus);
+	return audit_bus_start(audit, &parts->bus, err) && checkpoint_start(audit, &parts->checkpointer, err);
+}
+
+static void close_all(struct audit *audit, struct parts *parts)
+{
+	int64_t drain = audit->config->common.drain_us;
+
+	ch_bus_server_stop(parts->bus, drain);
+	ch_audit_close(audit->client, drain);
+	checkpoint_stop(parts->checkpointer);
+	ch_vault_client_free(audit->vault);
+	ch_bus_client_close(parts->vault_bus);
+	head_close(audit->head);
+	ch_db_close(audit->db);
+	ch_trust_free(audit->trust);
+	ch_identity_free(audit->identity);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct ch_daemon_definition definition = {
+		"audit", "verifies, chains and keeps the events of all daemons", &audit_config_schema
+	};
+	struct audit_config config = CH_NONE;
+	CH_AUTO(ch_daemon) daemon = NULL;
+	struct parts parts = CH_NONE;
+	struct audit audit = { .config = &config, .clock = ch_clock_system() };
+	struct ch_error err = CH_NONE;
+	int exit_code;
+
+	if (!ch_daemon_begin(&definition, argc, argv, &config, &daemon, &exit_code))
+		return exit_code;
+	audit.daemon = daemon;
+	audit.metrics = ch_daemon_metrics(daemon);
+	make_metrics(&audit);
+	if (!ch_daemon_enter_sandbox(daemon, NULL, 0, false, &err))
+		return ch_daemon_fail(daemon, &err);
+	if (open_all(&audit, &parts, &err)) {
+		ch_audit_lifecycle(audit.client, "daemon.started");
+		ch_daemon_ready(daemon);
+		ch_daemon_wait(daemon, NULL, NULL);
+		ch_audit_lifecycle(audit.client, "daemon.stopped");
+		exit_code = 0;
+	} else {
+		exit_code = ch_daemon_fail(daemon, &err);
+	}
+	close_all(&audit, &parts);
+	return exit_code;
+}
