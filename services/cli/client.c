@@ -38,9 +38,10 @@ static size_t on_data(char *data, size_t size, size_t count, void *context)
 	return size * count;
 }
 
+/* An empty value takes away the header that libcurl would add by itself. */
 static void add_header(cli_headers **headers, const char *name, const char *value)
 {
-	CH_AUTO(ch_string) line = ch_format("%s: %s", name, value);
+	CH_AUTO(ch_string) line = ch_format("%s:%s%s", name, value[0] ? " " : "", value);
 	cli_headers *longer = curl_slist_append(*headers, line);
 
 	if (longer)
@@ -53,8 +54,7 @@ static cli_headers *make_headers(const struct cli_request *request)
 
 	add_header(&headers, "Accept", request->accept ? request->accept : "application/json");
 	add_header(&headers, "Expect", "");
-	if (request->content_type)
-		add_header(&headers, "Content-Type", request->content_type);
+	add_header(&headers, "Content-Type", request->content_type ? request->content_type : "");
 	if (request->idempotency_key)
 		add_header(&headers, "Idempotency-Key", request->idempotency_key);
 	return headers;
