@@ -20,6 +20,8 @@ void sender_order_free(struct sender_order *order);
 /* The events in the log's order; alerts of the audit daemon ("audit.gap") excuse the jump that they tell of.
  */
 void sender_order_see(struct sender_order *order, uint64_t row, const Chancery__Event *event);
+/* A row of that sender whose event cannot be read: its number is one of the next. */
+void sender_order_skip(struct sender_order *order, const char *service, const char *instance);
 typedef void (*sender_order_told)(void *context, uint64_t row, const char *kind, const char *text);
 /* At the end: every jump that no alert excuses. */
 void sender_order_finish(struct sender_order *order, sender_order_told told, void *context);

@@ -14,6 +14,7 @@
 struct sender {
 	char *name; /* service/instance */
 	uint64_t last;
+	uint64_t doubtful; /* rows of it since then whose number cannot be known */
 	struct sender *next;
 };
 
@@ -66,9 +67,9 @@ void sender_order_free(struct sender_order *order)
 	free(order);
 }
 
-static struct sender *find_sender(struct sender_order *order, const Chancery__Event *event)
+static struct sender *find_sender(struct sender_order *order, const char *service, const char *instance)
 {
-	CH_AUTO(ch_string) name = ch_format("%s/%s", event->service, event->instance);
+	CH_AUTO(ch_string) name = ch_format("%s/%s", service, instance);
 	struct sender *sender = order->senders;
 
 	while (sender && strcmp(sender->name, name) != 0)
@@ -76,7 +77,7 @@ static struct sender *find_sender(struct sender_order *order, const Chancery__Ev
 	if (sender)
 		return sender;
 	sender = ch_alloc(sizeof(*sender));
-	*sender = (struct sender){ CH_STEAL(name), 0, order->senders };
+	*sender = (struct sender){ .name = CH_STEAL(name), .next = order->senders };
 	return order->senders = sender;
 }
 
@@ -109,12 +110,18 @@ void sender_order_see(struct sender_order *order, uint64_t row, const Chancery__
 	}
 	if (!event->sequence)
 		return;
-	sender = find_sender(order, event);
-	if (event->sequence != sender->last + 1) {
+	sender = find_sender(order, event->service, event->instance);
+	if (event->sequence <= sender->last || event->sequence > sender->last + 1 + sender->doubtful) {
 		*order->end = new_jump(row, sender->name, sender->last + 1, event->sequence);
 		order->end = &(*order->end)->next;
 	}
 	sender->last = event->sequence;
+	sender->doubtful = 0;
+}
+
+void sender_order_skip(struct sender_order *order, const char *service, const char *instance)
+{
+	find_sender(order, service, instance)->doubtful++;
 }
 
 static bool excused(const struct sender_order *order, const struct jump *jump)

@@ -91,6 +91,8 @@ bool head_is_rewound(struct head *head, uint64_t log_size, const uint8_t hash[CH
 	*known = head->log_size;
 	rewound = log_size < head->log_size || (log_size == head->log_size && log_size &&
 						memcmp(hash, head->hash, CH_AUDIT_HASH_SIZE) != 0);
+	rewound = rewound && !head->frozen;
+	head->frozen = head->frozen || rewound;
 	pthread_mutex_unlock(&head->lock);
 	return rewound;
 }
