@@ -18,9 +18,8 @@ struct ocsp_follower {
 	struct ch_readiness *ready;
 	pthread_t thread;
 	bool started;
-	atomic_bool stop;          /* where the daemon's start failed: else ch_daemon_sleep says it */
-	int64_t sequence;          /* of the last log entry that was seen */
-	int64_t authorities_at_us; /* monotonic: when they were read last; 0: never */
+	atomic_bool stop; /* where the daemon's start failed: else ch_daemon_sleep says it */
+	int64_t sequence; /* of the last log entry that was seen */
 };
 
 static void drop(void *context, int64_t sequence, int64_t ca_id, struct ch_view serial)
@@ -52,31 +51,40 @@ static bool poll_log(struct ocsp_follower *follower, struct ch_error *err)
 	return true;
 }
 
-static bool read_authorities(struct ocsp_follower *follower, struct ch_error *err)
+bool ocsp_authorities_read(struct ocsp *ocsp, struct ch_db *db, int64_t interval_us, struct ch_error *err)
 {
-	struct ocsp *ocsp = follower->ocsp;
 	struct ocsp_authorities *fresh = NULL;
 	struct ocsp_authorities *old;
 	int64_t now_us = ch_monotonic_us();
+	bool due;
 
-	if (follower->authorities_at_us && now_us - follower->authorities_at_us < AUTHORITIES_INTERVAL)
+	pthread_mutex_lock(&ocsp->lock);
+	due = !ocsp->authorities_at_us || now_us - ocsp->authorities_at_us >= interval_us;
+	if (due)
+		ocsp->authorities_at_us = now_us;
+	pthread_mutex_unlock(&ocsp->lock);
+	if (!due)
 		return true;
-	if (!ocsp_store_authorities(follower->db, &fresh, err))
+	if (!ocsp_store_authorities(db, &fresh, err)) {
+		pthread_mutex_lock(&ocsp->lock);
+		ocsp->authorities_at_us = 0;
+		pthread_mutex_unlock(&ocsp->lock);
 		return false;
+	}
 	ch_metric_set(ocsp->metrics.authorities, (int64_t)fresh->count);
 	pthread_mutex_lock(&ocsp->lock);
 	old = ocsp->authorities;
 	ocsp->authorities = fresh;
 	pthread_mutex_unlock(&ocsp->lock);
 	ocsp_authorities_release(old);
-	follower->authorities_at_us = now_us;
 	return true;
 }
 
 static void poll_once(struct ocsp_follower *follower)
 {
 	struct ch_error err = CH_NONE;
-	bool up = poll_log(follower, &err) && read_authorities(follower, &err);
+	bool up = poll_log(follower, &err) &&
+		  ocsp_authorities_read(follower->ocsp, follower->db, AUTHORITIES_INTERVAL, &err);
 
 	follower->ocsp->database_up = up;
 	ch_readiness_set(follower->ready, up, err.message);

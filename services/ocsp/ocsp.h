@@ -243,8 +243,9 @@ struct ocsp {
 	struct ch_metrics *registry;
 	struct ocsp_metrics metrics;
 	struct ocsp_cache *cache; /* owned */
-	pthread_mutex_t lock;     /* guards authorities, warned_at_us and warnings */
+	pthread_mutex_t lock;     /* guards the four below */
 	struct ocsp_authorities *authorities;
+	int64_t authorities_at_us; /* monotonic: when they were read last; 0: never */
 	int64_t warned_at_us;
 	int warnings;             /* in the second that began at warned_at_us */
 	_Atomic bool database_up; /* the last poll of the revocation log was answered */
@@ -257,6 +258,9 @@ struct ocsp *ocsp_new(const struct ocsp_config *config, const struct ch_clock *c
 void ocsp_free(struct ocsp *ocsp); /* stops following first; NULL is fine */
 CH_DEFINE_AUTO_POINTER(ocsp, struct ocsp, ocsp_free)
 struct ocsp_authorities *ocsp_authorities_get(struct ocsp *ocsp); /* with a user more */
+/* Reads them again (follow.c), unless that was done less than interval_us ago. */
+CH_MUST_USE bool ocsp_authorities_read(struct ocsp *ocsp, struct ch_db *db, int64_t interval_us,
+				       struct ch_error *err);
 
 /* follow.c: starts the thread that follows the revocation log and reads CAs and responder certificates again.
  * It has a database connection of its own, so that no load of misses delays a revocation. */

@@ -3,6 +3,9 @@
  * a worker. */
 #include "ocsp.h"
 
+/* However many ask for CAs that do not exist, they are read again no more often than this. */
+#define REREAD_INTERVAL (200 * CH_MILLISECOND)
+
 /* The CA whose responder answers: that of the first certificate that is served here. Another served CA in the
  * same request cannot be answered by this one's responder (RFC 6960 §4.2.2.2). NULL: nothing here may be
  * answered. */
@@ -21,6 +24,45 @@ static const struct ocsp_authority *choose_authority(const struct ocsp_authoriti
 			chosen = found;
 	}
 	return chosen;
+}
+
+/* Who answers, out of what is known now. On failure *outcome is the error to tell. */
+static bool find_responder(const struct ocsp_authorities *authorities, const struct ocsp_request *request,
+			   int64_t now_us, const struct ocsp_authority **authority,
+			   const struct ocsp_responder **responder, enum ocsp_response_status *outcome,
+			   struct ch_error *err)
+{
+	*outcome = OCSP_TRY_LATER;
+	if (!authorities)
+		return ch_fail(err, CH_UNAVAILABLE, "the CAs have not been read from the database yet");
+	*outcome = OCSP_UNAUTHORIZED;
+	*authority = choose_authority(authorities, request);
+	if (!*authority)
+		return ch_fail(err, CH_NOT_FOUND, "no CA served here issued the certificates asked for");
+	*responder = ocsp_authority_responder(*authority, now_us);
+	if (!*responder)
+		return ch_fail(err, CH_NOT_FOUND, "CA '%s' has no valid responder certificate",
+			       (*authority)->name);
+	return true;
+}
+
+/* A CA or a responder certificate that is not known may have been made since they were read. */
+static bool find_responder_anew(struct ocsp *ocsp, const struct ocsp_request *request, int64_t now_us,
+				struct ocsp_authorities **authorities,
+				const struct ocsp_authority **authority,
+				const struct ocsp_responder **responder, enum ocsp_response_status *outcome,
+				struct ch_error *err)
+{
+	struct ch_error ignored;
+
+	*authorities = ocsp_authorities_get(ocsp);
+	if (find_responder(*authorities, request, now_us, authority, responder, outcome, err))
+		return true;
+	if (!ocsp->database_up || !ocsp_authorities_read(ocsp, ocsp->db, REREAD_INTERVAL, &ignored))
+		return false;
+	ocsp_authorities_release(*authorities);
+	*authorities = ocsp_authorities_get(ocsp);
+	return find_responder(*authorities, request, now_us, authority, responder, outcome, err);
 }
 
 static bool find_statuses(struct ocsp *ocsp, const struct ocsp_authorities *authorities,
@@ -75,28 +117,18 @@ static enum ocsp_response_status outcome_of(const struct ch_error *err)
 bool ocsp_respond(struct ocsp *ocsp, const struct ocsp_request *request, const char *trace_id,
 		  struct ocsp_answer **answer, enum ocsp_response_status *outcome, struct ch_error *err)
 {
-	CH_AUTO(ocsp_authorities) authorities = ocsp_authorities_get(ocsp);
+	CH_AUTO(ocsp_authorities) authorities = NULL;
 	CH_AUTO(ch_bytes) data = CH_NONE;
 	CH_AUTO(ch_bytes) response = CH_NONE;
 	struct ocsp_single_response singles[OCSP_CERT_IDS_MAX];
-	const struct ocsp_authority *authority;
-	const struct ocsp_responder *responder;
+	const struct ocsp_authority *authority = NULL;
+	const struct ocsp_responder *responder = NULL;
 	int64_t now_us = ch_clock_now_us(ocsp->clock) / CH_SECOND * CH_SECOND;
 	int64_t next_update_us = now_us + ocsp->config->response_validity_us / CH_SECOND * CH_SECOND;
 
-	/* 1. For whom can be answered at all? Before the CAs were read: nobody knows. */
-	*outcome = OCSP_UNAUTHORIZED;
-	if (!authorities) {
-		*outcome = OCSP_TRY_LATER;
-		return ch_fail(err, CH_UNAVAILABLE, "the CAs have not been read from the database yet");
-	}
-	authority = choose_authority(authorities, request);
-	if (!authority)
-		return ch_fail(err, CH_NOT_FOUND, "no CA served here issued the certificates asked for");
-	responder = ocsp_authority_responder(authority, now_us);
-	if (!responder)
-		return ch_fail(err, CH_NOT_FOUND, "CA '%s' has no valid responder certificate",
-			       authority->name);
+	/* 1. Who answers? */
+	if (!find_responder_anew(ocsp, request, now_us, &authorities, &authority, &responder, outcome, err))
+		return false;
 
 	/* 2. What is the status of each? */
 	if (!find_statuses(ocsp, authorities, request, singles, err)) {
