@@ -85,6 +85,7 @@ struct ocsp_authority {
 	int64_t ca_id;
 	char tenant[64];
 	char name[64];
+	bool has_url;                    /* its certificates name an OCSP URL */
 	uint8_t issuer_name_hash[2][32]; /* by enum ocsp_hash */
 	uint8_t issuer_key_hash[2][32];
 	struct ch_bytes serial_tag_key;

@@ -40,9 +40,13 @@ static bool find_responder(const struct ocsp_authorities *authorities, const str
 	if (!*authority)
 		return ch_fail(err, CH_NOT_FOUND, "no CA served here issued the certificates asked for");
 	*responder = ocsp_authority_responder(*authority, now_us);
-	if (!*responder)
+	if (!*responder) {
+		/* Its certificates say that it is answered for: the issuer is about to make or renew one. */
+		if ((*authority)->has_url)
+			*outcome = OCSP_TRY_LATER;
 		return ch_fail(err, CH_NOT_FOUND, "CA '%s' has no valid responder certificate",
 			       (*authority)->name);
+	}
 	return true;
 }
 

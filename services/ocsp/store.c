@@ -19,7 +19,7 @@ static const struct ch_statement find_status = {
 
 static const struct ch_statement list_authorities = {
 	"ocsp_authorities",
-	"SELECT ca_id, tenant_id, name, subject_der, public_key_info, serial_tag_key "
+	"SELECT ca_id, tenant_id, name, subject_der, public_key_info, serial_tag_key, ocsp_url "
 	"FROM cas WHERE state <> 'pending' ORDER BY ca_id",
 };
 
@@ -81,6 +81,7 @@ static bool read_authority(const struct ch_rows *rows, size_t row, struct ocsp_a
 	authority->ca_id = ch_rows_int64(rows, row, 0);
 	snprintf(authority->tenant, sizeof(authority->tenant), "%s", ch_rows_text(rows, row, 1));
 	snprintf(authority->name, sizeof(authority->name), "%s", ch_rows_text(rows, row, 2));
+	authority->has_url = *ch_rows_text(rows, row, 6) != 0;
 	authority->serial_tag_key = ch_bytes_copy(ch_rows_bytes(rows, row, 5));
 	return ocsp_authority_identify(authority, ch_rows_bytes(rows, row, 3), ch_rows_bytes(rows, row, 4),
 				       err) ||
