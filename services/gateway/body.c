@@ -18,12 +18,11 @@ bool body_type(const struct call *call, const struct rest_route *route, const ch
 	*type = "";
 	if (!route->body_types)
 		return true;
-	if (!size) {
-		if (!ch_http_body(call->request).size)
-			return true;
+	if (!ch_http_body(call->request).size) /* clients name a type for no body, too (curl does) */
+		return true;
+	if (!size)
 		return ch_fail(err, CH_INVALID, "Content-Type is missing: it must be %s",
 			       route->body_types[0]);
-	}
 	for (size_t i = 0; route->body_types[i]; i++) {
 		if (strlen(route->body_types[i]) == size &&
 		    strncasecmp(given, route->body_types[i], size) == 0) {
