@@ -12,13 +12,14 @@
 #define APPROVALS_MAX 16
 #define APPROVAL_CAP  ((size_t)16 * 1024) /* base64 of a certificate or a signature */
 
-/* Preparing makes a key on one HSM and copies it to the other: RSA 4096 takes seconds. */
+/* Preparing makes a key on one HSM and copies it to the other: RSA 4096 takes seconds. Under the 30 s after
+ * which HAProxy gives a silent connection up. */
 static const struct exchange prepare_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_PREPARE_CA,
 						  CHANCERY__PAYLOAD_TYPE__PAYLOAD_PREPARE_CA_REPLY,
-						  &chancery__prepare_ca_reply__descriptor, 30 * CH_SECOND };
+						  &chancery__prepare_ca_reply__descriptor, 25 * CH_SECOND };
 static const struct exchange approve_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_APPROVE_CA,
 						  CHANCERY__PAYLOAD_TYPE__PAYLOAD_CA_REPLY,
-						  &chancery__ca_reply__descriptor, 30 * CH_SECOND };
+						  &chancery__ca_reply__descriptor, 25 * CH_SECOND };
 static const struct exchange get_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_GET_CA,
 					      CHANCERY__PAYLOAD_TYPE__PAYLOAD_CA_REPLY,
 					      &chancery__ca_reply__descriptor, 5 * CH_SECOND };

@@ -6,7 +6,7 @@
 
 static const struct exchange generate_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_GENERATE_CRL,
 						   CHANCERY__PAYLOAD_TYPE__PAYLOAD_CRL_REPLY,
-						   &chancery__crl_reply__descriptor, 30 * CH_SECOND };
+						   &chancery__crl_reply__descriptor, 25 * CH_SECOND };
 static const struct exchange get_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_GET_CRL,
 					      CHANCERY__PAYLOAD_TYPE__PAYLOAD_CRL_REPLY,
 					      &chancery__crl_reply__descriptor, 5 * CH_SECOND };

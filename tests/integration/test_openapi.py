@@ -132,8 +132,6 @@ def conflicting(operation_id, world):
         return request | {"headers": key}
     if operation_id == "prepareCa":
         return request | {"data": root_document(world.suite.root_ca)}
-    if operation_id == "reinstateCertificate":
-        return request | {"path": f"/v1/certificates/{world.serial()}/reinstate"}
     serial = world.serial()
     world.suite.revoke(serial, "superseded")
     return request | {"path": re.sub(r"certificates/[^/]+", f"certificates/{serial}", request["path"])}
