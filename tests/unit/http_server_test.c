@@ -608,6 +608,10 @@ static void answers_are_counted_by_route_and_status(void **state)
 	CH_AUTO(ch_string) c = ask(bench, "GET /no-such-path-in-a-label HTTP/1.1\r\n" CLOSING);
 	CH_AUTO(ch_string) text = ch_metrics_text(bench->metrics);
 
+	assert_answer(a, "200", "\r\n\r\nx");
+	assert_answer(b, "200", "\r\n\r\ny");
+	assert_answer(c, "404", "not-found");
+
 	assert_non_null(strstr(text, "chancery_http_requests_total{listener=\"test\",method=\"GET\","
 				     "route=\"/names/{name}\",status=\"200\"} 2\n"));
 	assert_non_null(strstr(text, "route=\"none\",status=\"404\"} 1\n"));
