@@ -25,7 +25,10 @@ struct crl_upkeep {
 	pthread_cond_t changed;
 	struct crl_states states; /* newest, not looked at yet by the generating thread */
 	bool events_waiting;
+	/* the following thread's alone */
 	struct ch_readiness *readiness;
+	struct ch_metric *followed;
+	bool loaded;
 	/* the generating thread's alone */
 	struct retry *retries;
 	size_t retry_count;
@@ -42,6 +45,18 @@ static void hand_over(struct crl_upkeep *upkeep, struct crl_states *states)
 	pthread_mutex_unlock(&upkeep->lock);
 }
 
+/* Ready from the first look on, for good: when the database is away, a list from memory is better than none,
+ * and a load balancer that asks /readyz would take all instances out at once. The metric is what to alarm on.
+ */
+static void note(struct crl_upkeep *upkeep, bool followed, const struct ch_error *err)
+{
+	if (followed) {
+		upkeep->loaded = true;
+		ch_metric_set(upkeep->followed, ch_clock_now_us(upkeep->crl->clock) / CH_SECOND);
+	}
+	ch_readiness_set(upkeep->readiness, upkeep->loaded, upkeep->loaded ? "" : err->message);
+}
+
 static void *follow(void *context)
 {
 	struct crl_upkeep *upkeep = context;
@@ -50,7 +65,7 @@ static void *follow(void *context)
 
 	do {
 		struct crl_states states = CH_NONE;
-		struct ch_error err;
+		struct ch_error err = CH_NONE;
 		bool followed = crl_follow(crl, &states, &err);
 
 		if (followed)
@@ -59,7 +74,7 @@ static void *follow(void *context)
 			ch_log_error("cannot follow the database, serving what is there: %s", err.message);
 		if (followed && !well)
 			ch_log_info("following the database again");
-		ch_readiness_set(upkeep->readiness, followed, followed ? "" : err.message);
+		note(upkeep, followed, &err);
 		well = followed;
 		crl_states_free(&states);
 	} while (!ch_daemon_sleep(crl->daemon, crl->config->follow_interval_us));
@@ -183,7 +198,9 @@ bool crl_upkeep_start(struct crl *crl, struct ch_error *err)
 	pthread_condattr_t monotonic;
 
 	upkeep->crl = crl;
-	upkeep->readiness = ch_daemon_readiness(crl->daemon, "database");
+	upkeep->readiness = ch_daemon_readiness(crl->daemon, "lists");
+	upkeep->followed = ch_metrics_gauge(crl->metrics, "chancery_crl_followed_timestamp_seconds",
+					    "When the database was last asked for newer CRLs", "");
 	pthread_mutex_init(&upkeep->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -233,6 +233,20 @@ def test_the_number_of_a_daemon_killed_while_it_waits_for_the_vault_is_never_use
     assert number_of(fetch(suite)) == made["crl_number"]
 
 
+def test_lists_are_served_while_the_database_is_away(suite):
+    suite.sv("down", "postgres")
+    try:
+        wait_for(lambda: any("cannot follow" in line["msg"] for line in suite.log("crl-1")[-5:]), 10, "crl-1 to notice")
+        assert requests.get(url(suite), timeout=10).status_code == 200
+        assert suite.is_ready("crl-1")
+    finally:
+        suite.sv("up", "postgres")
+    wait_for(lambda: any("following the database again" in line["msg"] for line in suite.log("crl-1")[-5:]), 30, "crl-1 to go on")
+    for instance in suite.instances():
+        suite.wait_ready(instance)
+    wait_for(lambda: suite.api("POST", f"/v1/crls/{suite.issuing_ca}", timeout=60).status_code == 201, 30, "a new CRL")
+
+
 def test_two_instances_asked_at_once_never_make_a_number_twice(two_replicas):
     suite = two_replicas
     before = number_of(fetch(suite))
