@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A vault with two SoftHSM2 tokens and a PostgreSQL of its own, and nothing else of the suite: what the tests of the vault ask
+through vaultprobe. Its audit events stay in its spool, where they are looked up as text."""
+import datetime
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.request
+import uuid
+
+from asn1crypto import algos, cms, core, ocsp, tsp
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+from conftest import BUILD, TOP, free_port, wait_for
+
+PRIVATE_POSTGRES = TOP / "tests" / "tools" / "private_postgres.sh"
+SERVICES = ("issuer", "crl", "ocsp", "tsa", "audit", "gateway", "operator")
+CA_PURPOSES = "end-entity-certificate,ca-certificate,crl"
+THROWAWAY = ec.generate_private_key(ec.SECP256R1())  # gives cryptography's builders something to sign with
+POLICY = "1.3.6.1.4.1.99999.1.1"
+
+
+def now():
+    return datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+
+
+def name(cn):
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, cn)])
+
+
+class LoneVault:
+    def __init__(self, hsms=("a", "b"), **keys):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="chancery-vault-"))
+        os.chmod(self.dir, 0o755)
+        self.hsms = hsms
+        self.port = free_port()
+        self.operations = free_port()
+        self.process = None
+        database = self._run(PRIVATE_POSTGRES, "start", self.dir / "pg").strip()
+        self._chancery("db", "migrate", "--database", database, "--schema", TOP / "proto" / "schema")
+        self.database = database.replace("user=owner", "user=chancery_vault")
+        self.owner = database
+        self._make_identities()
+        self._make_tokens()
+        self._configure(keys)
+        self._run(BUILD / "bin" / "chancery-vault", "--config", self.dir / "vault.yaml", "--init-hsms")
+        self.start()
+
+    # --- making it ---
+
+    @staticmethod
+    def _run(*command):
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def _chancery(self, *words):
+        return self._run(BUILD / "bin" / "chancery", *words)
+
+    def _make_identities(self):
+        pki = self.dir / "pki"
+        pki.mkdir()
+        (self.dir / "identity").mkdir()
+        self._chancery("system-ca", "init", "--directory", pki)
+        self._chancery("operator", "init", "--directory", pki)
+        for service in ("vault",) + SERVICES:
+            self._chancery("system-ca", "issue", "--directory", pki, "--service", service, "--instance", f"{service}-1",
+                           "--out", self.dir / "identity" / f"{service}-1")
+        for operator, role in (("officer", "officer"), ("second", "officer"), ("requester", "requester")):
+            self._chancery("operator", "issue", "--directory", pki, "--name", operator, "--role", role, "--out", self.dir / operator)
+
+    def _make_tokens(self):
+        for hsm in self.hsms:
+            tokens = self.dir / "hsm" / hsm / "tokens"
+            tokens.mkdir(parents=True)
+            (tokens.parent / "softhsm2.conf").write_text(
+                f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n")
+
+    def _configure(self, keys):
+        identity = self.dir / "identity" / "vault-1"
+        config = {
+            "instance": "vault-1", "state_directory": str(self.dir / "state"),
+            "identity": {"certificate": str(identity / "certificate.pem"), "key": str(identity / "key.pem"),
+                         "system_ca": str(self.dir / "pki" / "system-ca.pem")},
+            "operations": {"listen": f"127.0.0.1:{self.operations}"},
+            "database": {"url": self.database}, "bus": {"listen": f"127.0.0.1:{self.port}", "workers": 8},
+            "peers": {"audit": [f"127.0.0.1:{free_port()}"]},  # nobody there: events stay in the spool
+            "operators_ca": str(self.dir / "pki" / "operators-ca.pem"),
+            "hsms": [{"name": hsm, "module": "/usr/lib/softhsm/libsofthsm2.so",
+                      "environment": [f"SOFTHSM2_CONF={self.dir}/hsm/{hsm}/softhsm2.conf"], "token_label": f"chancery-{hsm}",
+                      "pin_file": f"{self.dir}/hsm/{hsm}/pin", "paths": [f"{self.dir}/hsm/{hsm}"]} for hsm in self.hsms],
+            "drain": "2s",
+        }
+        config.update(keys)
+        (self.dir / "state").mkdir()
+        (self.dir / "vault.yaml").write_text(json.dumps(config))
+
+    # --- running it ---
+
+    def start(self):
+        self.log = open(self.dir / "vault.log", "ab")
+        self.process = subprocess.Popen([BUILD / "bin" / "chancery-vault", "--config", self.dir / "vault.yaml"], stderr=self.log,
+                                        stdout=self.log)
+        wait_for(self.ready, 30, f"vault ready: {(self.dir / 'vault.log').read_text()[-2000:]}")
+        wait_for(lambda: all(state == "up" for state in self.states().values()), 30, "all HSMs up")
+
+    def ready(self):
+        assert self.process.poll() is None, (self.dir / "vault.log").read_text()[-4000:]
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.operations}/readyz", timeout=5) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def stop(self):
+        if self.process:
+            self.process.send_signal(signal.SIGTERM)
+            assert self.process.wait(30) == 0, (self.dir / "vault.log").read_text()[-4000:]
+            self.process = None
+            self.log.close()
+
+    def remove(self):
+        try:
+            self.stop()
+        finally:
+            self._run(PRIVATE_POSTGRES, "stop", self.dir / "pg")
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def metrics(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.operations}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line and line[0] != "#"}
+
+    def events(self):
+        """All that the spool holds, as octets: event types and details stand in it as text."""
+        return b"".join(path.read_bytes() for path in sorted((self.dir / "state" / "spool").glob("*")) if path.is_file())
+
+    def worker_pids(self):
+        """{HSM name: pid} of the vault's child processes."""
+        pids = {}
+        for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
+            for pid in (task / "children").read_text().split():
+                words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if b"--hsm-worker" in words:
+                    pids[words[words.index(b"--hsm-worker") + 1].decode()] = int(pid)
+        return pids
+
+    def psql(self, statement):
+        words = dict(word.split("=", 1) for word in self.owner.split())
+        return self._run("psql", "-h", words["host"], "-U", words["user"], "-d", words["dbname"], "-XAtc", statement).strip()
+
+    # --- asking it ---
+
+    def probe_command(self, service, *words, tenant="default"):
+        return [str(word) for word in (BUILD / "tests" / "vaultprobe", "--identity", self.dir / "identity" / f"{service}-1",
+                                       "--system-ca", self.dir / "pki" / "system-ca.pem", "--service", service, "--instance",
+                                       f"{service}-1", "--tenant", tenant, "--vault", f"127.0.0.1:{self.port}", *words)]
+
+    def probe(self, service, *words, tenant="default"):
+        done = subprocess.run(self.probe_command(service, *words, tenant=tenant), capture_output=True, text=True, timeout=120,
+                              check=False)
+        assert done.stdout, f"vaultprobe {words}: {done.stderr}"
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def states(self):
+        return {hsm["name"]: hsm["state"] for hsm in self.probe("operator", "status")}
+
+    def file(self, content):
+        path = self.dir / f"{uuid.uuid4().hex}.der"
+        path.write_bytes(content)
+        return path
+
+    def generate(self, service, algorithm, purposes, *words):
+        return self.probe(service, "generate", algorithm, purposes, *words)[0]
+
+    def sign(self, service, key, purpose, *to_be_signed, content=None, approvals=(), tenant="default"):
+        words = [key, purpose, *(self.file(octets) for octets in to_be_signed)]
+        if content is not None:
+            words += ["--content", self.file(content)]
+        for certificate, signature in approvals:
+            words += ["--approval", self.file(certificate), self.file(signature)]
+        results = self.probe(service, "sign", *words, tenant=tenant)
+        return results if len(to_be_signed) > 1 else results[0]
+
+    def approval(self, operator, to_be_signed, purpose="ca-certificate"):
+        certificate = x509.load_pem_x509_certificate((self.dir / f"{operator}.pem").read_bytes())
+        key = serialization.load_pem_private_key((self.dir / f"{operator}.key").read_bytes(), None)
+        message = b"chancery/approval/v1\0" + purpose.encode() + b"\0" + to_be_signed
+        return certificate.public_bytes(serialization.Encoding.DER), key.sign(message, ec.ECDSA(hashes.SHA256()))
+
+    # --- what is signed ---
+
+    def make_ca(self, cn, algorithm="ecdsa-p256", path_length=None, issuer=None, days=3650):
+        """A CA key with its certificate signed: {key_id, public_key_info, name}."""
+        ca = self.generate("issuer", algorithm, CA_PURPOSES, "--subject", self.file(name(cn).public_bytes()), "--label", cn)
+        assert ca["code"] == 0, ca
+        ca["name"] = name(cn)
+        tbs = ca_tbs(issuer or ca, ca, path_length=path_length, days=days)
+        signed = self.sign("issuer", (issuer or ca)["key_id"], "ca-certificate", tbs, approvals=[self.approval("officer", tbs)])
+        assert signed["code"] == 0, signed
+        return ca
+
+
+def public_key(key):
+    return serialization.load_der_public_key(bytes.fromhex(key["public_key_info"]))
+
+
+def verifies(key, data, signature):
+    public_key(key).verify(bytes.fromhex(signature), data, ec.ECDSA(hashes.SHA256()))
+    return True
+
+
+def ca_tbs(issuer, subject, path_length=None, days=3650, ca=True, key_cert_sign=True, start=None):
+    start = start or now() - datetime.timedelta(minutes=1)
+    return (x509.CertificateBuilder().issuer_name(issuer["name"]).subject_name(subject["name"]).public_key(public_key(subject))
+            .serial_number(x509.random_serial_number()).not_valid_before(start.replace(tzinfo=None))
+            .not_valid_after((start + datetime.timedelta(days=days)).replace(tzinfo=None))
+            .add_extension(x509.BasicConstraints(ca, path_length if ca else None), True)
+            .add_extension(x509.KeyUsage(False, False, False, False, False, key_cert_sign, True, False, False), True)
+            .sign(THROWAWAY, hashes.SHA256()).tbs_certificate_bytes)
+
+
+def end_entity_tbs(issuer, days=30, start=None, constraints=None, key_usage=None):
+    start = start or now()
+    builder = (x509.CertificateBuilder().issuer_name(issuer).subject_name(name("www.example"))
+               .public_key(THROWAWAY.public_key()).serial_number(x509.random_serial_number())
+               .not_valid_before(start.replace(tzinfo=None))
+               .not_valid_after((start + datetime.timedelta(days=days)).replace(tzinfo=None)))
+    if constraints:
+        builder = builder.add_extension(constraints, True)
+    if key_usage:
+        builder = builder.add_extension(key_usage, True)
+    return builder.sign(THROWAWAY, hashes.SHA256()).tbs_certificate_bytes
+
+
+def crl_tbs(issuer, number, this_update=None, hours=24):
+    this_update = this_update or now()
+    return (x509.CertificateRevocationListBuilder().issuer_name(issuer).last_update(this_update.replace(tzinfo=None))
+            .next_update((this_update + datetime.timedelta(hours=hours)).replace(tzinfo=None))
+            .add_extension(x509.CRLNumber(number), False).sign(THROWAWAY, hashes.SHA256()).tbs_certlist_bytes)
+
+
+def key_hash(key):
+    point = public_key(key).public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    return hashlib.sha1(point).digest()
+
+
+def response_data(key, produced_at=None, hours=1, responder=None):
+    produced_at = produced_at or now()
+    return ocsp.ResponseData({
+        "responder_id": responder or ocsp.ResponderId(name="by_key", value=key_hash(key)), "produced_at": produced_at,
+        "responses": [{"cert_id": {"hash_algorithm": {"algorithm": "sha1"}, "issuer_name_hash": b"n" * 20, "issuer_key_hash": b"k" * 20,
+                                   "serial_number": 77},
+                       "cert_status": ocsp.CertStatus(name="good", value=core.Null()), "this_update": produced_at,
+                       "next_update": produced_at + datetime.timedelta(hours=hours)}]}).dump()
+
+
+def timestamp(policy=POLICY, gen_time=None, digest_of=None):
+    """(signed attributes, TSTInfo)"""
+    info = tsp.TSTInfo({
+        "version": "v1", "policy": policy,
+        "message_imprint": {"hash_algorithm": {"algorithm": "sha256"}, "hashed_message": b"m" * 32},
+        "serial_number": 5, "gen_time": gen_time or now()}).dump()
+    certificate = tsp.SigningCertificateV2({"certs": [{"cert_hash": b"h" * 32}]})
+    attributes = cms.CMSAttributes([
+        cms.CMSAttribute({"type": "content_type", "values": ["tst_info"]}),
+        cms.CMSAttribute({"type": "message_digest", "values": [hashlib.sha256(digest_of or info).digest()]}),
+        cms.CMSAttribute({"type": "signing_certificate_v2", "values": [certificate]}),
+    ])
+    return attributes.dump(), info
+
+
+def checkpoint(origin, size, fill=b"r"):
+    import base64
+    return f"{origin}\n{size}\n{base64.b64encode(fill * 32).decode()}\n".encode()

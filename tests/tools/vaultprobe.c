@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vaultprobe.c: asks a vault as any service whose identity directory it is given. tests/integration drives
+ * it; each answer is one line of JSON.
+ *
+ *   vaultprobe --identity DIR --system-ca FILE --service NAME --instance NAME --vault HOST:PORT… COMMAND
+ *     generate ALGORITHM PURPOSE[,PURPOSE…] [--label TEXT] [--subject FILE] [--policy OID] [--origin TEXT]
+ * [--message-id HEX] sign KEY PURPOSE TBS-FILE… [--content FILE] [--approval CERTIFICATE SIGNATURE]… load KEY
+ * PURPOSE TBS-FILE --seconds N --callers N status
+ */
+#include "bus/bus.h"
+#include "vault.pb-c.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORDS_CAP 260
+#define FILE_CAP  (40 * 1024 * 1024)
+
+struct options {
+	const char *identity, *system_ca, *service, *instance, *tenant;
+	const char *label, *subject, *policy, *origin, *message_id, *content;
+	int64_t seconds, callers, timeout_us;
+	char *vaults[8];
+	size_t vault_count;
+	const char *words[WORDS_CAP];
+	size_t word_count;
+	const char *approvals[16][2];
+	size_t approval_count;
+};
+
+static const char *const purpose_names[] = {
+	"none", "end-entity-certificate", "ca-certificate", "crl", "ocsp", "timestamp", "audit-checkpoint"
+};
+
+static int usage(const char *why)
+{
+	fprintf(stderr, "vaultprobe: %s\n", why);
+	return 2;
+}
+
+static bool read_options(int argc, char **argv, struct options *options)
+{
+	const struct {
+		const char *name;
+		const char **value;
+	} texts[] = {
+		{ "--identity", &options->identity }, { "--system-ca", &options->system_ca },
+		{ "--service", &options->service },   { "--instance", &options->instance },
+		{ "--tenant", &options->tenant },     { "--label", &options->label },
+		{ "--subject", &options->subject },   { "--policy", &options->policy },
+		{ "--origin", &options->origin },     { "--message-id", &options->message_id },
+		{ "--content", &options->content },
+	};
+
+	for (int i = 1; i < argc; i++) {
+		bool taken = false;
+
+		for (size_t j = 0; j < CH_COUNT(texts) && !taken; j++)
+			if (strcmp(argv[i], texts[j].name) == 0 && i + 1 < argc) {
+				*texts[j].value = argv[++i];
+				taken = true;
+			}
+		if (taken)
+			continue;
+		if (strcmp(argv[i], "--vault") == 0 && i + 1 < argc && options->vault_count < 8)
+			options->vaults[options->vault_count++] = argv[++i];
+		else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
+			options->seconds = atoll(argv[++i]);
+		else if (strcmp(argv[i], "--callers") == 0 && i + 1 < argc)
+			options->callers = atoll(argv[++i]);
+		else if (strcmp(argv[i], "--approval") == 0 && i + 2 < argc && options->approval_count < 16) {
+			options->approvals[options->approval_count][0] = argv[++i];
+			options->approvals[options->approval_count++][1] = argv[++i];
+		} else if (argv[i][0] != '-' && options->word_count < WORDS_CAP)
+			options->words[options->word_count++] = argv[i];
+		else
+			return false;
+	}
+	return options->identity && options->system_ca && options->service && options->instance &&
+	       options->vault_count && options->word_count;
+}
+
+/* A purpose by name, or by number for what no table has. */
+static Chancery__Purpose purpose_of(const char *text)
+{
+	for (size_t i = 0; i < CH_COUNT(purpose_names); i++)
+		if (strcmp(purpose_names[i], text) == 0)
+			return (Chancery__Purpose)i;
+	return (Chancery__Purpose)atoi(text);
+}
+
+static void put_json_text(const char *text)
+{
+	putchar('"');
+	for (; *text; text++)
+		if (*text == '"' || *text == '\\')
+			printf("\\%c", *text);
+		else if ((unsigned char)*text < 0x20)
+			printf("\\u%04x", (unsigned char)*text);
+		else
+			putchar(*text);
+	putchar('"');
+}
+
+static void put_error(unsigned code, const char *message, bool retryable)
+{
+	printf("{\"code\":%u,\"name\":\"%s\",\"retryable\":%s,\"message\":", code,
+	       ch_code_name((enum ch_code)code), retryable ? "true" : "false");
+	put_json_text(message);
+	printf("}\n");
+}
+
+static ProtobufCBinaryData load_file(const char *path)
+{
+	struct ch_bytes bytes = CH_NONE;
+	struct ch_error err;
+
+	if (!ch_read_file(path, FILE_CAP, &bytes, &err)) {
+		fprintf(stderr, "vaultprobe: %s\n", err.message);
+		exit(2);
+	}
+	return (ProtobufCBinaryData){ .len = bytes.size, .data = bytes.data };
+}
+
+static void put_hex(const char *name, const ProtobufCBinaryData *data)
+{
+	CH_AUTO(ch_string) hex = ch_hex(ch_view(data->data, data->len));
+
+	printf("\"%s\":\"%s\"", name, hex);
+}
+
+static bool call(struct ch_bus_client *client, const struct options *options, Chancery__PayloadType type,
+		 const ProtobufCMessage *request, Chancery__PayloadType reply_type,
+		 const ProtobufCMessageDescriptor *descriptor, ProtobufCMessage **reply, struct ch_error *err)
+{
+	CH_AUTO(ch_bytes) id = CH_NONE;
+	struct ch_bus_call ask = { .request_type = type,
+				   .request = request,
+				   .reply_type = reply_type,
+				   .reply_descriptor = descriptor,
+				   .tenant = options->tenant,
+				   .timeout_us = options->timeout_us };
+
+	if (options->message_id && !ch_unhex(options->message_id, &id, err))
+		return false;
+	if (id.size == CH_ENVELOPE_ID_SIZE)
+		ask.message_id = id.data;
+	return ch_bus_call(client, &ask, reply, err);
+}
+
+/* --- generate --- */
+
+static int generate(struct ch_bus_client *client, const struct options *options)
+{
+	Chancery__GenerateKeyRequest request = CHANCERY__GENERATE_KEY_REQUEST__INIT;
+	CH_AUTO(ch_string) list = NULL;
+	CH_AUTO(ch_proto) reply = NULL;
+	Chancery__Purpose purposes[16];
+	char *policies[] = { (char *)options->policy };
+	struct ch_error err = CH_NONE;
+	char *rest, *name;
+
+	if (options->word_count != 3)
+		return usage("generate ALGORITHM PURPOSES");
+	list = ch_strdup(options->words[2]);
+	request.purposes = purposes;
+	for (name = strtok_r(list, ",", &rest); name && request.n_purposes < 16;
+	     name = strtok_r(NULL, ",", &rest))
+		purposes[request.n_purposes++] = purpose_of(name);
+	request.algorithm = (char *)options->words[1];
+	request.label = (char *)(options->label ? options->label : "vaultprobe");
+	if (options->subject)
+		request.subject_der = load_file(options->subject);
+	if (options->policy) {
+		request.timestamp_policies = policies;
+		request.n_timestamp_policies = 1;
+	}
+	if (options->origin)
+		request.checkpoint_origin = (char *)options->origin;
+	if (!call(client, options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_GENERATE_KEY, &request.base,
+		  CHANCERY__PAYLOAD_TYPE__PAYLOAD_GENERATE_KEY_REPLY,
+		  &chancery__generate_key_reply__descriptor, &reply, &err)) {
+		put_error(err.code, err.message, err.retryable);
+		return 1;
+	}
+	const Chancery__Key *key = ((const Chancery__GenerateKeyReply *)reply)->key;
+	printf("{\"code\":0,\"key_id\":\"%s\",\"copies\":%zu,", key->key_id, key->n_residency);
+	put_hex("public_key_info", &key->public_key_info);
+	printf("}\n");
+	return 0;
+}
+
+/* --- sign --- */
+
+static void load_approvals(const struct options *options, Chancery__Approval *approvals,
+			   Chancery__Approval **list)
+{
+	for (size_t i = 0; i < options->approval_count; i++) {
+		chancery__approval__init(&approvals[i]);
+		approvals[i].certificate = load_file(options->approvals[i][0]);
+		approvals[i].signature = load_file(options->approvals[i][1]);
+		list[i] = &approvals[i];
+	}
+}
+
+static void put_results(const Chancery__SignReply *reply)
+{
+	for (size_t i = 0; i < reply->n_results; i++) {
+		const Chancery__SignResult *result = reply->results[i];
+
+		if (result->code) {
+			put_error(result->code, result->message, result->retryable);
+			continue;
+		}
+		printf("{\"code\":0,");
+		put_hex("signature", &result->signature);
+		printf("}\n");
+	}
+}
+
+static int sign(struct ch_bus_client *client, const struct options *options)
+{
+	Chancery__SignRequest request = CHANCERY__SIGN_REQUEST__INIT;
+	Chancery__Approval approvals[16], *approval_list[16];
+	Chancery__SignItem items[WORDS_CAP], *list[WORDS_CAP];
+	CH_AUTO(ch_proto) reply = NULL;
+	struct ch_error err = CH_NONE;
+
+	if (options->word_count < 4)
+		return usage("sign KEY PURPOSE TBS-FILE…");
+	load_approvals(options, approvals, approval_list);
+	for (size_t i = 3; i < options->word_count; i++) {
+		Chancery__SignItem *item = &items[i - 3];
+
+		chancery__sign_item__init(item);
+		item->key_id = (char *)options->words[1];
+		item->purpose = purpose_of(options->words[2]);
+		item->to_be_signed = load_file(options->words[i]);
+		if (options->content)
+			item->content = load_file(options->content);
+		item->approvals = approval_list;
+		item->n_approvals = options->approval_count;
+		list[request.n_items++] = item;
+	}
+	request.items = list;
+	if (!call(client, options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_SIGN, &request.base,
+		  CHANCERY__PAYLOAD_TYPE__PAYLOAD_SIGN_REPLY, &chancery__sign_reply__descriptor, &reply,
+		  &err)) {
+		put_error(err.code, err.message, err.retryable);
+		return 1;
+	}
+	put_results((const Chancery__SignReply *)reply);
+	return 0;
+}
+
+/* --- load: many callers sign the same bytes for a while --- */
+
+struct load {
+	struct ch_bus_client *client;
+	const struct options *options;
+	ProtobufCBinaryData to_be_signed;
+	int64_t until_us;
+	atomic_int signatures, errors;
+	atomic_llong longest_us;
+	pthread_mutex_t lock;
+	char first_error[480]; /* guarded by lock */
+};
+
+static bool sign_one(struct load *load, struct ch_error *err)
+{
+	Chancery__SignRequest request = CHANCERY__SIGN_REQUEST__INIT;
+	Chancery__SignItem item = CHANCERY__SIGN_ITEM__INIT, *list[] = { &item };
+	CH_AUTO(ch_proto) reply = NULL;
+	const Chancery__SignResult *result;
+
+	item.key_id = (char *)load->options->words[1];
+	item.purpose = purpose_of(load->options->words[2]);
+	item.to_be_signed = load->to_be_signed;
+	request.items = list;
+	request.n_items = 1;
+	if (!call(load->client, load->options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_SIGN, &request.base,
+		  CHANCERY__PAYLOAD_TYPE__PAYLOAD_SIGN_REPLY, &chancery__sign_reply__descriptor, &reply, err))
+		return false;
+	result = ((const Chancery__SignReply *)reply)->results[0];
+	return result->code == 0 || ch_fail(err, (enum ch_code)result->code, "%s", result->message);
+}
+
+static void *keep_signing(void *state)
+{
+	struct load *load = state;
+
+	while (ch_monotonic_us() < load->until_us) {
+		int64_t began = ch_monotonic_us(), took;
+		struct ch_error err = CH_NONE;
+		bool signed_ = sign_one(load, &err);
+
+		took = ch_monotonic_us() - began;
+		atomic_fetch_add(signed_ ? &load->signatures : &load->errors, 1);
+		if (took > atomic_load(&load->longest_us))
+			atomic_store(&load->longest_us, took); /* a race loses one measurement */
+		if (signed_)
+			continue;
+		pthread_mutex_lock(&load->lock);
+		if (!load->first_error[0])
+			memcpy(load->first_error, err.message, sizeof(err.message));
+		pthread_mutex_unlock(&load->lock);
+	}
+	return NULL;
+}
+
+static int run_load(struct ch_bus_client *client, const struct options *options)
+{
+	struct load load = { .client = client, .options = options, .lock = PTHREAD_MUTEX_INITIALIZER };
+	pthread_t threads[64];
+	size_t callers = options->callers > 0 && options->callers <= 64 ? (size_t)options->callers : 8;
+
+	if (options->word_count != 4)
+		return usage("load KEY PURPOSE TBS-FILE");
+	load.to_be_signed = load_file(options->words[3]);
+	load.until_us = ch_monotonic_us() + (options->seconds > 0 ? options->seconds : 5) * CH_SECOND;
+	for (size_t i = 0; i < callers; i++)
+		if (pthread_create(&threads[i], NULL, keep_signing, &load) != 0)
+			return usage("no threads");
+	for (size_t i = 0; i < callers; i++)
+		pthread_join(threads[i], NULL);
+	printf("{\"code\":0,\"signatures\":%d,\"errors\":%d,\"longest_ms\":%lld,\"first_error\":",
+	       atomic_load(&load.signatures), atomic_load(&load.errors),
+	       atomic_load(&load.longest_us) / 1000);
+	put_json_text(load.first_error);
+	printf("}\n");
+	return 0;
+}
+
+/* --- status --- */
+
+static int status(struct ch_bus_client *client, const struct options *options)
+{
+	Chancery__VaultStatusRequest request = CHANCERY__VAULT_STATUS_REQUEST__INIT;
+	const Chancery__VaultStatusReply *answer;
+	CH_AUTO(ch_proto) reply = NULL;
+	struct ch_error err = CH_NONE;
+
+	if (!call(client, options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_VAULT_STATUS, &request.base,
+		  CHANCERY__PAYLOAD_TYPE__PAYLOAD_VAULT_STATUS_REPLY,
+		  &chancery__vault_status_reply__descriptor, &reply, &err)) {
+		put_error(err.code, err.message, err.retryable);
+		return 1;
+	}
+	answer = (const Chancery__VaultStatusReply *)reply;
+	for (size_t i = 0; i < answer->n_hsms; i++) {
+		const Chancery__HsmStatus *hsm = answer->hsms[i];
+
+		printf("{\"code\":0,\"name\":\"%s\",\"state\":\"%s\",\"signatures\":%llu,\"restarts\":%u,"
+		       "\"last_error\":",
+		       hsm->name, hsm->state, (unsigned long long)hsm->signatures, hsm->restarts);
+		put_json_text(hsm->last_error);
+		printf("}\n");
+	}
+	return 0;
+}
+
+static int run(struct ch_bus_client *client, const struct options *options)
+{
+	static const struct {
+		const char *name;
+		int (*run)(struct ch_bus_client *client, const struct options *options);
+	} commands[] = {
+		{ "generate", generate }, { "sign", sign }, { "load", run_load }, { "status", status }
+	};
+
+	for (size_t i = 0; i < CH_COUNT(commands); i++)
+		if (strcmp(commands[i].name, options->words[0]) == 0)
+			return commands[i].run(client, options);
+	return usage("no such command");
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = { .tenant = "default", .timeout_us = 60 * CH_SECOND };
+	struct ch_bus_client *client = NULL;
+	CH_AUTO(ch_identity) identity = NULL;
+	struct ch_error err = CH_NONE;
+	int exit_code;
+
+	if (!read_options(argc, argv, &options))
+		return usage("see the head of vaultprobe.c");
+	CH_AUTO(ch_string) certificate = ch_format("%s/certificate.pem", options.identity);
+	CH_AUTO(ch_string) key = ch_format("%s/key.pem", options.identity);
+	const struct ch_identity_config files = { certificate, key, (char *)options.system_ca };
+	const struct ch_conf_strings vaults = { options.vaults, options.vault_count };
+	struct ch_metrics *metrics = ch_metrics_new();
+
+	if (!ch_identity_load(&files, options.service, options.instance, &identity, &err) ||
+	    !ch_bus_client_open("vault", &vaults, identity, &files, ch_clock_system(), metrics, &client,
+				&err)) {
+		ch_metrics_free(metrics);
+		return usage(err.message);
+	}
+	exit_code = run(client, &options);
+	ch_bus_client_close(client);
+	ch_metrics_free(metrics);
+	return exit_code;
+}
