@@ -63,6 +63,13 @@ static struct hsm *least_busy(struct hsm_pool *pool, unsigned allowed)
 	return best;
 }
 
+static void set_in_flight(struct hsm *hsm, uint32_t count)
+{
+	hsm->in_flight_count = count;
+	if (hsm->in_flight_metric)
+		ch_metric_set(hsm->in_flight_metric, count);
+}
+
 static void send_item(struct hsm *hsm, struct hsm_item *item)
 {
 	item->id = ++hsm->pool->last_id;
@@ -72,7 +79,7 @@ static void send_item(struct hsm *hsm, struct hsm_item *item)
 	item->ahead_at_send = hsm->in_flight_count;
 	hsm_frame_append(&hsm->out, &item->request->base);
 	DL_APPEND(hsm->in_flight, item);
-	hsm->in_flight_count++;
+	set_in_flight(hsm, hsm->in_flight_count + 1);
 }
 
 static bool may_come_up(const struct hsm_pool *pool, unsigned allowed)
@@ -155,7 +162,7 @@ void hsm_wake(struct hsm *hsm)
 static void take_out(struct hsm *hsm, struct hsm_item *item)
 {
 	DL_DELETE(hsm->in_flight, item);
-	hsm->in_flight_count--;
+	set_in_flight(hsm, hsm->in_flight_count - 1);
 }
 
 static void error_of_reply(const struct hsm *hsm, const Chancery__HsmReply *reply, struct ch_error *err)
@@ -196,7 +203,7 @@ void hsm_reassign(struct hsm *hsm)
 	struct hsm_item *lost = hsm->in_flight, *item, *next;
 
 	hsm->in_flight = NULL;
-	hsm->in_flight_count = 0;
+	set_in_flight(hsm, 0);
 	DL_FOREACH_SAFE(lost, item, next)
 	{
 		if (item->once || ++item->lost >= LOST_WORKERS_CAP) {
@@ -212,29 +219,32 @@ void hsm_reassign(struct hsm *hsm)
 		hsm_flush(&hsm->pool->hsms[i]);
 }
 
-static void expire_list(struct hsm_item **list, uint32_t *count, const char *where, int64_t now_us)
+static void expire(struct hsm_item *item, const char *where)
 {
-	struct hsm_item *item, *next;
-
-	DL_FOREACH_SAFE(*list, item, next)
-	{
-		if (item->deadline_us > now_us)
-			continue;
-		DL_DELETE(*list, item);
-		if (count)
-			(*count)--;
-		ch_fail(&item->err, CH_UNAVAILABLE, "deadline passed: %s", where);
-		item->err.retryable = true;
-		finish(item);
-	}
+	ch_fail(&item->err, CH_UNAVAILABLE, "deadline passed: %s", where);
+	item->err.retryable = true;
+	finish(item);
 }
 
 void hsm_expire(struct hsm_pool *pool, int64_t now_us)
 {
-	expire_list(&pool->waiting, NULL, "no HSM that holds the key came up in time", now_us);
+	struct hsm_item *item, *next;
+
+	DL_FOREACH_SAFE(pool->waiting, item, next)
+	{
+		if (item->deadline_us > now_us)
+			continue;
+		DL_DELETE(pool->waiting, item);
+		expire(item, "no HSM that holds the key came up in time");
+	}
 	for (size_t i = 0; i < pool->count; i++)
-		expire_list(&pool->hsms[i].in_flight, &pool->hsms[i].in_flight_count,
-			    "the HSM did not answer in time", now_us);
+		DL_FOREACH_SAFE(pool->hsms[i].in_flight, item, next)
+		{
+			if (item->deadline_us > now_us)
+				continue;
+			take_out(&pool->hsms[i], item);
+			expire(item, "the HSM did not answer in time");
+		}
 }
 
 /*
@@ -275,6 +285,9 @@ static bool open_hsm(struct hsm_pool *pool, size_t index, struct ch_error *err)
 		hsm->restarts_metric =
 			ch_metrics_counter(metrics, "chancery_vault_hsm_restarts_total",
 					   "Times that the HSM's worker was started again", labels);
+		hsm->in_flight_metric =
+			ch_metrics_gauge(metrics, "chancery_vault_hsm_in_flight",
+					 "Requests that the HSM has not answered yet", labels);
 		hsm->signatures_metric = ch_metrics_counter(metrics, "chancery_vault_hsm_signatures_total",
 							    "Signatures that the HSM made", labels);
 	}

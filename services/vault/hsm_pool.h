@@ -37,7 +37,7 @@ struct hsm {
 	uint64_t signatures;
 	char last_error[256];
 
-	struct ch_metric *up_metric, *restarts_metric, *signatures_metric;
+	struct ch_metric *up_metric, *restarts_metric, *signatures_metric, *in_flight_metric;
 };
 
 struct hsm_batch {

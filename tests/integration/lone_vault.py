@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A vault with two SoftHSM2 tokens and a PostgreSQL of its own, and nothing else of the suite: what the tests of the vault ask
 through vaultprobe. Its audit events stay in its spool, where they are looked up as text."""
+import base64
 import datetime
 import hashlib
 import json
@@ -10,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 import urllib.request
 import uuid
 
@@ -279,5 +279,4 @@ def timestamp(policy=POLICY, gen_time=None, digest_of=None):
 
 
 def checkpoint(origin, size, fill=b"r"):
-    import base64
     return f"{origin}\n{size}\n{base64.b64encode(fill * 32).decode()}\n".encode()
