@@ -8,14 +8,15 @@
 
 #define BATCH 256
 
-static bool ship(struct issuer *issuer, size_t *shipped, struct ch_error *err)
+/* *shipped -1: another issuer is at it. */
+static bool ship(struct issuer *issuer, int *shipped, struct ch_error *err)
 {
 	CH_AUTO(ch_transaction) transaction = NULL;
 	CH_AUTO(ch_rows) rows = NULL;
 	struct ch_view events[BATCH];
 	bool locked;
 
-	*shipped = 0;
+	*shipped = -1;
 	/* One issuer at a time: the others' rows are the same rows. */
 	if (!ch_db_begin(issuer->db, NULL, &transaction, err) ||
 	    !store_try_lock(transaction, "outbox", 0, &locked, err))
@@ -24,11 +25,23 @@ static bool ship(struct issuer *issuer, size_t *shipped, struct ch_error *err)
 		return true;
 	if (!store_take_outbox(transaction, BATCH, &rows, err))
 		return false;
-	for (*shipped = 0; *shipped < ch_rows_count(rows); (*shipped)++)
-		events[*shipped] = ch_rows_bytes(rows, *shipped, 0);
+	*shipped = (int)ch_rows_count(rows);
+	for (int i = 0; i < *shipped; i++)
+		events[i] = ch_rows_bytes(rows, (size_t)i, 0);
 	if (*shipped == 0)
 		return true;
-	return ch_audit_send(issuer->audit, events, *shipped, err) && ch_db_commit(&transaction, err);
+	return ch_audit_send(issuer->audit, events, (size_t)*shipped, err) && ch_db_commit(&transaction, err);
+}
+
+/* Once when it begins to fail, once when it works again. */
+static void tell(bool sent, int shipped, bool *failing, const struct ch_error *err)
+{
+	if (!sent && !*failing)
+		ch_log_warn("audit events wait in the outbox: %s", err->message);
+	if (sent && shipped >= 0 && *failing)
+		ch_log_info("audit events leave the outbox again");
+	if (!sent || shipped >= 0)
+		*failing = !sent;
 }
 
 void *outbox_run(void *state)
@@ -39,22 +52,19 @@ void *outbox_run(void *state)
 				   "Audit events taken from the database to the audit daemon.", "");
 	bool failing = false;
 
-	for (;;) {
+	while (!ch_daemon_stopping(issuer->daemon)) {
 		struct ch_error err = CH_NONE;
-		size_t shipped = 0;
+		int64_t wait_us = issuer->config->outbox_interval_us;
+		int shipped = -1;
 		bool sent = ship(issuer, &shipped, &err);
 
-		if (sent)
-			ch_metric_add(total, shipped);
-		if (!sent && !failing)
-			ch_log_warn("audit events wait in the outbox: %s", err.message);
-		if (sent && failing)
-			ch_log_info("audit events leave the outbox again");
-		failing = !sent;
-		if ((!sent || shipped < BATCH) &&
-		    ch_daemon_sleep(issuer->daemon, issuer->config->outbox_interval_us))
-			return NULL;
-		if (ch_daemon_stopping(issuer->daemon))
-			return NULL;
+		tell(sent, shipped, &failing, &err);
+		if (sent && shipped > 0)
+			ch_metric_add(total, (uint64_t)shipped);
+		if (!sent && wait_us < CH_SECOND)
+			wait_us = CH_SECOND;
+		if (!sent || shipped < BATCH)
+			ch_daemon_sleep(issuer->daemon, wait_us);
 	}
+	return NULL;
 }
