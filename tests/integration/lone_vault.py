@@ -14,10 +14,10 @@ import tempfile
 import urllib.request
 import uuid
 
-from asn1crypto import algos, cms, core, ocsp, tsp
+from asn1crypto import cms, core, ocsp, tsp
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from conftest import BUILD, TOP, free_port, wait_for
 
