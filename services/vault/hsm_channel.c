@@ -78,13 +78,14 @@ enum hsm_read hsm_reader_fill(struct hsm_reader *reader, int fd)
 
 bool hsm_reader_next(struct hsm_reader *reader, bool *present, struct ch_view *frame, struct ch_error *err)
 {
-	const uint8_t *at = reader->buffer.data + reader->taken;
 	size_t left = reader->buffer.used - reader->taken;
+	const uint8_t *at;
 	size_t size;
 
 	*present = false;
 	if (left < HEADER_SIZE)
 		return true;
+	at = reader->buffer.data + reader->taken;
 	size = (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
 	if (size > HSM_FRAME_CAP)
 		return ch_fail(err, CH_TOO_LARGE, "HSM frame of %zu octets, at most %d allowed", size,
