@@ -23,7 +23,7 @@ int main(int argc, char **argv)
 			continue;
 		CH_AUTO(ch_string) table = ch_conf_describe(documents[i].schema);
 
-		fputs(table, stdout);
+		printf("| key | type | default | range | meaning |\n|---|---|---|---|---|\n%s", table);
 		return 0;
 	}
 	fprintf(stderr, "usage: document_reference ca-document|profile\n");
