@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* audit.c: `chancery audit`: lists events through the gateway; verifies the whole log from the database. */
+/* audit.c: `chancery audit`: lists events through the gateway. audit_verify.c verifies the log. */
 #include "client.h"
 #include "output.h"
 

@@ -124,6 +124,7 @@ bool cli_certificate_reinstate(struct cli *cli, struct ch_error *err);
 bool cli_crl_generate(struct cli *cli, struct ch_error *err);
 bool cli_crl_show(struct cli *cli, struct ch_error *err);
 bool cli_audit_list(struct cli *cli, struct ch_error *err);
+bool cli_audit_verify(struct cli *cli, struct ch_error *err);
 bool cli_vault_status(struct cli *cli, struct ch_error *err);
 bool cli_status(struct cli *cli, struct ch_error *err);
 bool cli_completion_bash(struct cli *cli, struct ch_error *err);

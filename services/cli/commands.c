@@ -87,6 +87,16 @@ static const struct cli_option audit_list_options[] = {
 	OPTION("after", "N", "only after this sequence number"),
 	OPTION("limit", "N", "at most so many, default 100"),
 };
+static const struct cli_option audit_verify_options[] = {
+	OPTION_VARIABLE("database", "URL", "libpq connection string of a role that may read the log",
+			"CHANCERY_DATABASE"),
+	OPTION_VARIABLE("system-ca", "FILE", "certificate of the daemons' system CA, PEM",
+			"CHANCERY_SYSTEM_CA"),
+	OPTION_PLACE("state-directory", "DIR",
+		     "of an audit daemon, or a copy; may be repeated, default $CHANCERY_AUDIT_STATE"),
+	OPTION_FILE("checkpoint-key", "FILE", "public key of the checkpoints, DER or PEM"),
+	OPTION_FILE("checkpoint", "FILE", "a checkpoint kept elsewhere"),
+};
 static const struct cli_option operations_options[] = { OPTION_OPERATIONS };
 static const struct cli_option migrate_options[] = {
 	OPTION_VARIABLE("database", "URL", "libpq connection string, as the database's owner",
@@ -160,6 +170,8 @@ const struct cli_command cli_commands[] = {
 	  ONE_ARGUMENT, .run = cli_crl_show },
 	{ "audit", "list", "", "List audit events", CLI_OPTIONS(audit_list_options), .connects = true,
 	  NO_ARGUMENTS, .run = cli_audit_list },
+	{ "audit", "verify", "", "Verify the whole audit log from the database",
+	  CLI_OPTIONS(audit_verify_options), .json = true, NO_ARGUMENTS, .run = cli_audit_verify },
 	{ "vault", "status", "", "Show each vault's HSMs", CLI_OPTIONS(operations_options), .json = true,
 	  NO_ARGUMENTS, .run = cli_vault_status },
 	{ "status", "", "", "Show whether the suite answers and each daemon is ready",

@@ -130,8 +130,8 @@ def client_environment(suite, issuing_ca, chain):
         "CHANCERY_CHAIN": chain,
         "CHANCERY_DATABASE": suite.database("chancery_auditor"),
         "CHANCERY_SYSTEM_CA": suite.path("pki/system-ca.pem"),
-        "CHANCERY_CHECKPOINT_KEY": suite.path("state/audit-1/checkpoint-key.der"),
-        "CHANCERY_CHECKPOINT": suite.path("state/audit-1/checkpoint"),
+        "CHANCERY_AUDIT_STATE": " ".join(str(suite.path("state", instance.name)) for instance in suite.instances
+                                         if instance.service == "audit"),
         "CHANCERY_OPERATIONS": " ".join(
             f"{instance.name}={suite.address(f'{instance.name}.operations')}" for instance in suite.instances),
     }
