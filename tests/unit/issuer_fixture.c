@@ -132,12 +132,13 @@ struct ch_bytes fixture_csr(EVP_PKEY *key, const char *subject, const char *sans
 
 void fixture_profile(struct profile *profile, const char *more)
 {
-	CH_AUTO(ch_string) text =
-		ch_format("name: example\n"
-			  "validity: { default: 90d, maximum: 398d }\n"
-			  "keys: [rsa-2048, ecdsa-p256, ed25519]\n"
-			  "%s%s",
-			  strstr(more, "key_usage: [digitalSignature, ") ? "" : "key_usage: [digitalSignature]\n", more);
+	CH_AUTO(ch_string) text = ch_format(
+		"name: example\n"
+		"validity: { default: 90d, maximum: 398d }\n"
+		"keys: [rsa-2048, ecdsa-p256, ed25519]\n"
+		"%s%s",
+		strstr(more, "key_usage: [digitalSignature, ") ? "" : "key_usage: [digitalSignature]\n",
+		more);
 	struct ch_error err = CH_NONE;
 
 	if (!profile_read(ch_view_text(text), profile, &err))
