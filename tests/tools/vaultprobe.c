@@ -20,7 +20,14 @@
 #define WORDS_CAP 260
 #define FILE_CAP  (40 * 1024 * 1024)
 
+/* Files read for a message; freed at the end. */
+struct loaded {
+	uint8_t *files[WORDS_CAP + 40];
+	size_t count;
+};
+
 struct options {
+	struct loaded *loaded;
 	const char *identity, *system_ca, *service, *instance, *tenant;
 	const char *label, *subject, *policy, *origin, *message_id, *content;
 	int64_t seconds, callers, timeout_us;
@@ -114,7 +121,7 @@ static void put_error(unsigned code, const char *message, bool retryable)
 	printf("}\n");
 }
 
-static ProtobufCBinaryData load_file(const char *path)
+static ProtobufCBinaryData load_file(const struct options *options, const char *path)
 {
 	struct ch_bytes bytes = CH_NONE;
 	struct ch_error err;
@@ -123,6 +130,7 @@ static ProtobufCBinaryData load_file(const char *path)
 		fprintf(stderr, "vaultprobe: %s\n", err.message);
 		exit(2);
 	}
+	options->loaded->files[options->loaded->count++] = bytes.data;
 	return (ProtobufCBinaryData){ .len = bytes.size, .data = bytes.data };
 }
 
@@ -174,7 +182,7 @@ static int generate(struct ch_bus_client *client, const struct options *options)
 	request.algorithm = (char *)options->words[1];
 	request.label = (char *)(options->label ? options->label : "vaultprobe");
 	if (options->subject)
-		request.subject_der = load_file(options->subject);
+		request.subject_der = load_file(options, options->subject);
 	if (options->policy) {
 		request.timestamp_policies = policies;
 		request.n_timestamp_policies = 1;
@@ -201,8 +209,8 @@ static void load_approvals(const struct options *options, Chancery__Approval *ap
 {
 	for (size_t i = 0; i < options->approval_count; i++) {
 		chancery__approval__init(&approvals[i]);
-		approvals[i].certificate = load_file(options->approvals[i][0]);
-		approvals[i].signature = load_file(options->approvals[i][1]);
+		approvals[i].certificate = load_file(options, options->approvals[i][0]);
+		approvals[i].signature = load_file(options, options->approvals[i][1]);
 		list[i] = &approvals[i];
 	}
 }
@@ -227,21 +235,23 @@ static int sign(struct ch_bus_client *client, const struct options *options)
 	Chancery__SignRequest request = CHANCERY__SIGN_REQUEST__INIT;
 	Chancery__Approval approvals[16], *approval_list[16];
 	Chancery__SignItem items[WORDS_CAP], *list[WORDS_CAP];
+	ProtobufCBinaryData content = { 0, NULL };
 	CH_AUTO(ch_proto) reply = NULL;
 	struct ch_error err = CH_NONE;
 
 	if (options->word_count < 4)
 		return usage("sign KEY PURPOSE TBS-FILE…");
 	load_approvals(options, approvals, approval_list);
+	if (options->content)
+		content = load_file(options, options->content);
 	for (size_t i = 3; i < options->word_count; i++) {
 		Chancery__SignItem *item = &items[i - 3];
 
 		chancery__sign_item__init(item);
 		item->key_id = (char *)options->words[1];
 		item->purpose = purpose_of(options->words[2]);
-		item->to_be_signed = load_file(options->words[i]);
-		if (options->content)
-			item->content = load_file(options->content);
+		item->to_be_signed = load_file(options, options->words[i]);
+		item->content = content;
 		item->approvals = approval_list;
 		item->n_approvals = options->approval_count;
 		list[request.n_items++] = item;
@@ -320,7 +330,7 @@ static int run_load(struct ch_bus_client *client, const struct options *options)
 
 	if (options->word_count != 4)
 		return usage("load KEY PURPOSE TBS-FILE");
-	load.to_be_signed = load_file(options->words[3]);
+	load.to_be_signed = load_file(options, options->words[3]);
 	load.until_us = ch_monotonic_us() + (options->seconds > 0 ? options->seconds : 5) * CH_SECOND;
 	for (size_t i = 0; i < callers; i++)
 		if (pthread_create(&threads[i], NULL, keep_signing, &load) != 0)
@@ -380,7 +390,8 @@ static int run(struct ch_bus_client *client, const struct options *options)
 
 int main(int argc, char **argv)
 {
-	struct options options = { .tenant = "default", .timeout_us = 60 * CH_SECOND };
+	struct loaded loaded = CH_NONE;
+	struct options options = { .loaded = &loaded, .tenant = "default", .timeout_us = 60 * CH_SECOND };
 	struct ch_bus_client *client = NULL;
 	CH_AUTO(ch_identity) identity = NULL;
 	struct ch_error err = CH_NONE;
@@ -401,6 +412,8 @@ int main(int argc, char **argv)
 		return usage(err.message);
 	}
 	exit_code = run(client, &options);
+	for (size_t i = 0; i < loaded.count; i++)
+		free(loaded.files[i]);
 	ch_bus_client_close(client);
 	ch_metrics_free(metrics);
 	return exit_code;
