@@ -92,7 +92,11 @@ def _vault(suite, _instance, config):
     } for name in tokens.HSMS]
 
 
-OWN_KEYS = {"gateway": _gateway, "vault": _vault}
+def _audit(suite, _instance, config):
+    config["checkpoint_interval"] = "2s"  # so that what was just done is soon under a signature
+
+
+OWN_KEYS = {"audit": _audit, "gateway": _gateway, "vault": _vault}
 
 
 def config_of(suite, instance):
