@@ -54,7 +54,7 @@ static void close_all(struct crl *crl, struct parts *parts)
 	ch_http_stop(parts->http, drain);
 	ch_bus_server_stop(parts->bus, drain);
 	crl_upkeep_stop(crl);
-	ch_audit_close(crl->audit, drain);
+	ch_audit_close(crl->audit, CH_SECOND);
 	ch_vault_client_free(crl->vault);
 	ch_bus_client_close(parts->audit_bus);
 	ch_bus_client_close(parts->vault_bus);

@@ -75,7 +75,7 @@ static void close_all(struct tsa *tsa, struct parts *parts)
 		pthread_join(parts->reload, NULL);
 	if (parts->audit && !record(tsa, parts, "daemon.stopped", &err))
 		ch_log_warn("daemon.stopped is not in the audit log: %s", err.message);
-	ch_audit_close(parts->audit, drain_us);
+	ch_audit_close(parts->audit, CH_SECOND);
 	ch_vault_client_free(tsa->vault);
 	ch_bus_client_close(parts->audit_bus);
 	ch_bus_client_close(parts->vault_bus);

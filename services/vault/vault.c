@@ -119,7 +119,7 @@ void vault_close(struct vault *vault)
 	ch_bus_server_stop(vault->server, drain_us);
 	hsm_pool_stop(vault->hsms);
 	vault_summary_stop(vault->summary);
-	ch_audit_close(vault->audit, drain_us);
+	ch_audit_close(vault->audit, CH_SECOND); /* the rest waits in the spool */
 	ch_bus_client_close(vault->audit_bus);
 	vault_keys_free(vault->keys);
 	ch_db_close(vault->db);
