@@ -168,7 +168,7 @@ struct ch_http_request {
 /* connection.c */
 bool http_watch_start(struct http_watch *watch, struct ch_http_server *server, struct ch_error *err);
 void http_watch_stop(struct http_watch *watch);
-void http_on_connection(void *server, struct MHD_Connection *mhd, void **context,
+void http_on_connection(void *context, struct MHD_Connection *mhd, void **socket_context,
 			enum MHD_ConnectionNotificationCode code);
 void http_connection_expect(struct http_connection *connection, int64_t within_us);
 
@@ -189,7 +189,7 @@ void http_workers_stop(struct http_workers *workers);
 void *http_on_request_line(void *server, const char *target, struct MHD_Connection *mhd);
 enum MHD_Result http_on_request(void *server, struct MHD_Connection *mhd, const char *url, const char *method,
 				const char *version, const char *data, size_t *size, void **context);
-void http_on_completed(void *server, struct MHD_Connection *mhd, void **context,
+void http_on_completed(void *context, struct MHD_Connection *mhd, void **request_context,
 		       enum MHD_RequestTerminationCode why);
 
 /* framing.c: what would let two HTTP parsers disagree about where a request ends (RFC 9112 §11.2) */

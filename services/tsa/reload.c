@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#define PAUSE (200 * CH_MILLISECOND) /* between two readings that requests ask for */
+
 struct tsa_authorities *tsa_authorities_now(struct tsa *tsa)
 {
 	pthread_mutex_lock(&tsa->lock);
@@ -49,20 +51,46 @@ static void replace(struct tsa *tsa, struct tsa_authorities *fresh)
 	tsa_authorities_release(before);
 }
 
+/* Reads them and puts them in place. */
+static bool read_again(struct tsa *tsa, struct ch_error *err)
+{
+	struct tsa_authorities *fresh = NULL;
+	if (!tsa_store_authorities(tsa->db, tsa->config, &fresh, err))
+		return false;
+	replace(tsa, fresh);
+	ch_readiness_set(tsa->authorities_known, true, "");
+	return true;
+}
+
+/* May this caller read now? Notes the time where it may. */
+static bool is_turn(struct tsa *tsa, int64_t pause_us)
+{
+	int64_t now_us = ch_monotonic_us();
+	pthread_mutex_lock(&tsa->lock);
+	bool turn = tsa->read_at_us == 0 || now_us - tsa->read_at_us >= pause_us;
+	if (turn)
+		tsa->read_at_us = now_us;
+	pthread_mutex_unlock(&tsa->lock);
+	return turn;
+}
+
+struct tsa_authorities *tsa_authorities_fresh(struct tsa *tsa)
+{
+	struct ch_error err = CH_NONE;
+	if (is_turn(tsa, PAUSE) && !read_again(tsa, &err))
+		ch_log_error("timestamp certificates cannot be read: %s", err.message);
+	return tsa_authorities_now(tsa);
+}
+
 static void *follow(void *argument)
 {
 	struct tsa *tsa = argument;
 	bool failed = false;
 	do {
-		struct tsa_authorities *fresh = NULL;
 		struct ch_error err = CH_NONE;
-		bool read = tsa_store_authorities(tsa->db, tsa->config, &fresh, &err);
-		if (read) {
-			replace(tsa, fresh);
-			ch_readiness_set(tsa->authorities_known, true, "");
-		} else if (!failed) { /* what was read before goes on serving */
+		bool read = !is_turn(tsa, 0) || read_again(tsa, &err);
+		if (!read && !failed) /* what was read before goes on serving */
 			ch_log_error("timestamp certificates cannot be read: %s", err.message);
-		}
 		failed = !read;
 		tsa_time_observe(&tsa->time);
 	} while (!ch_daemon_sleep(tsa->daemon, tsa->config->reload_interval_us));

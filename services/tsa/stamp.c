@@ -85,11 +85,28 @@ static bool sign(struct tsa *tsa, const struct tsa_authority *authority, struct 
 	return ch_vault_sign(tsa->vault, &context, &item, signature, err);
 }
 
+/* A new CA's certificate may be some milliseconds old: where none fits, they are read once more. */
+static bool choose(struct tsa *tsa, struct tsa_authorities **authorities, struct tsa_stamp_facts *facts,
+		   enum tsa_failure *failure, struct ch_error *err)
+{
+	*authorities = tsa_authorities_now(tsa);
+	if (*authorities && tsa_authorities_choose(*authorities, facts->request->policy, facts->gen_time_us,
+						   &facts->authority, &facts->policy, failure, err))
+		return true;
+	tsa_authorities_release(*authorities);
+	*authorities = tsa_authorities_fresh(tsa);
+	*failure = TSA_SYSTEM_FAILURE;
+	if (!*authorities)
+		return ch_fail(err, CH_UNAVAILABLE, "timestamp certificates could not be read yet");
+	return tsa_authorities_choose(*authorities, facts->request->policy, facts->gen_time_us,
+				      &facts->authority, &facts->policy, failure, err);
+}
+
 /* False: *failure and *err say why there is no token. */
 static bool make_token(struct tsa *tsa, struct ch_view octets, const char *trace_id, struct ch_bytes *token,
 		       enum tsa_failure *failure, struct ch_error *err)
 {
-	CH_AUTO(tsa_authorities) authorities = tsa_authorities_now(tsa);
+	CH_AUTO(tsa_authorities) authorities = NULL;
 	CH_AUTO(ch_bytes) tst_info = CH_NONE;
 	CH_AUTO(ch_bytes) attributes = CH_NONE;
 	CH_AUTO(ch_bytes) signature = CH_NONE;
@@ -108,11 +125,7 @@ static bool make_token(struct tsa *tsa, struct ch_view octets, const char *trace
 		return false;
 
 	/* 3. Whose certificate and key stamp under that policy. */
-	*failure = TSA_SYSTEM_FAILURE;
-	if (!authorities)
-		return ch_fail(err, CH_UNAVAILABLE, "timestamp certificates were not read yet");
-	if (!tsa_authorities_choose(authorities, request.policy, facts.gen_time_us, &facts.authority,
-				    &facts.policy, failure, err))
+	if (!choose(tsa, &authorities, &facts, failure, err))
 		return false;
 
 	/* 4. The bytes to sign; the vault parses both and checks policy, time and digest once more. */

@@ -183,8 +183,9 @@ struct tsa {
 	struct tsa_timesource time;
 	struct ch_readiness *authorities_known;
 
-	pthread_mutex_t lock; /* guards authorities and last_serial_time */
+	pthread_mutex_t lock; /* guards authorities, read_at_us and last_serial_time */
 	struct tsa_authorities *authorities;
+	int64_t read_at_us; /* monotonic: when reading them last began */
 	uint64_t last_serial_time;
 	uint8_t instance_random[8]; /* fresh at each start */
 
@@ -204,8 +205,11 @@ struct ch_bytes tsa_reject(struct tsa *tsa, enum tsa_failure failure, const char
  * ------------------------------------------------------------- */
 
 CH_MUST_USE bool tsa_reload_start(struct tsa *tsa, pthread_t *thread, struct ch_error *err);
-/* The present authorities with a user more; never NULL once reading succeeded. NULL before. */
+/* The present authorities with a user more; NULL: they could not be read yet. */
 struct tsa_authorities *tsa_authorities_now(struct tsa *tsa);
+/* The same, read from the database now: for who found none that is valid. At most once in 200 ms; then as
+ * above. */
+struct tsa_authorities *tsa_authorities_fresh(struct tsa *tsa);
 
 /* --- http.c
  * ------------------------------------------------------------------------------------------------------------------------

@@ -212,7 +212,7 @@ static void record_tally(struct vault *vault, const struct tally *tally)
 
 static void record_tallies(struct vault *vault, struct tally *tallies)
 {
-	struct tally *tally, *next;
+	struct tally *tally = NULL, *next = NULL;
 
 	HASH_ITER(hh, tallies, tally, next)
 	{

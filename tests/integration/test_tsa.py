@@ -12,7 +12,7 @@ import time
 import pytest
 import requests
 import yaml
-from asn1crypto import core, tsp
+from asn1crypto import cms, core, tsp
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
@@ -23,6 +23,11 @@ QUERY, REPLY = "application/timestamp-query", "application/timestamp-reply"
 POLICY = "1.3.6.1.4.1.99999.1.1"  # of deploy/documents
 DATA = b"what is stamped\n"
 FAILURES = {"badAlg", "badRequest", "badDataFormat", "timeNotAvailable", "unacceptedPolicy", "unacceptedExtension", "systemFailure"}
+
+
+class TimeStampResp(core.Sequence):
+    """asn1crypto's own demands the token, which a rejection has not (RFC 3161 §2.4.2)."""
+    _fields = [("status", tsp.PKIStatusInfo), ("time_stamp_token", cms.ContentInfo, {"optional": True})]
 
 
 # --- making requests ---------------------------------------------------------------------------------------------------------------
@@ -51,7 +56,7 @@ def post(suite, body, content_type=QUERY, path="/tsa", **options):
 
 def parsed(answer):
     assert answer.headers["Content-Type"] == REPLY
-    return tsp.TimeStampResp.load(answer.content, strict=True)
+    return TimeStampResp.load(answer.content, strict=True)
 
 
 def failure_of(answer):
@@ -335,19 +340,19 @@ def test_certificates_are_followed(stamping):
 
 
 def reconfigured(suite, instance, **changes):
-    """Restarts an instance with keys of its configuration changed; gives the old text."""
+    """Restarts an instance with keys of its configuration changed; gives the old text at once."""
     file = suite.dir / "etc" / f"{instance}.yaml"
     old = file.read_text()
     file.write_text(yaml.safe_dump(yaml.safe_load(old) | changes))
     suite.sv("restart", instance)
-    suite.wait_ready(instance)
     return old
 
 
 def test_a_clock_that_nobody_vouches_for_is_refused_where_configured(stamping):
-    """No kernel vouches for its clock within a microsecond."""
-    old = reconfigured(stamping, "tsa-1", require_synchronised_clock=True, maximum_clock_error="1us")
+    """No kernel vouches for its clock within a millisecond."""
+    old = reconfigured(stamping, "tsa-1", require_synchronised_clock=True, maximum_clock_error="1ms")
     try:
+        stamping.wait_ready("tsa-1")
         wait_for(lambda: post(stamping, GOOD).headers.get("Content-Type") == REPLY, 60, "tsa-1 to answer through HAProxy")
         assert failure_of(post(stamping, GOOD)) == "timeNotAvailable"
         assert "chancery_tsa_clock_synchronised" in stamping.metrics("tsa-1")

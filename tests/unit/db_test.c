@@ -800,7 +800,7 @@ static void partitions_made_at_the_same_time_are_made_once(void **state)
 	assert_int_equal(ch_rows_int64(rows, 0, 0), 6);
 	child = fork(); /* waits for the first, then finds nothing left to do */
 	if (child == 0)
-		_exit(outcome("chancery_issuer", "default",
+		_exit((int)outcome("chancery_issuer", "default",
 			      "SELECT ensure_certificate_partitions(800, 805)"));
 	commit(first);
 	assert_int_equal(waitpid(child, &status, 0), child);

@@ -130,8 +130,8 @@ static void other_operator_names_are_refused(void **state)
 		"chancery:operator/default/officer/alice/more",
 		"chancery:operator/default/officer/Alice",
 		"chancery:operator/default/officer/al ice",
-		"chancery:operator/default/officer/"
-		"a234567890123456789012345678901234567890123456789012345678901234",
+		("chancery:operator/default/officer/"
+		 "a234567890123456789012345678901234567890123456789012345678901234"),
 		"chancery:service/issuer/issuer-1",
 		"Chancery:operator/default/officer/alice",
 	};
