@@ -176,7 +176,7 @@ def test_a_certificate_from_issue_to_revoke(suite, csr, tmp_path):
 
 
 def test_issue_takes_names_validity_and_an_idempotency_key(suite, csr):
-    words = ["certificate", "issue", "--profile", "tls-server", "--csr", csr, "--san", "dns:other.example", "--validity", "7d",
+    words = ["certificate", "issue", "--profile", "tls-server", "--ca", suite.issuing_ca, "--csr", csr, "--san", "dns:other.example", "--validity", "7d",
              "--idempotency-key", f"cli-{free_port()}-{os.getpid()}", "--json"]
     first, second = suite.cli(*words), suite.cli(*words)
     assert first.code == second.code == 0, first.err + second.err
@@ -209,7 +209,7 @@ def test_showing_what_is_there(suite):
 
 def test_lists_filter_and_go_on_where_they_ended(suite, csr):
     for _ in range(3):
-        assert suite.cli("certificate", "issue", "--profile", "tls-server", "--csr", csr).code == 0
+        assert suite.cli("certificate", "issue", "--profile", "tls-server", "--ca", suite.issuing_ca, "--csr", csr).code == 0
     seen, cursor = [], None
     for _ in range(3):
         out = suite.cli("certificate", "list", "--san", "cli.example", "--limit", "1", "--json", *(["--cursor", cursor] if cursor else []))
@@ -235,7 +235,7 @@ def test_denied_ends_with_4_and_names_the_trace_id(suite):
 
 
 def test_a_refused_request_ends_with_1_and_says_why(suite, csr):
-    done = suite.cli("certificate", "issue", "--profile", "tls-server", "--csr", csr, "--validity", "9000d")
+    done = suite.cli("certificate", "issue", "--profile", "tls-server", "--ca", suite.issuing_ca, "--csr", csr, "--validity", "9000d")
     assert done.code == 1
     assert "validity" in done.err
 

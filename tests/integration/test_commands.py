@@ -20,7 +20,7 @@ ELSEWHERE = [
     (r"(\S+=\S* )*(cmake|ninja|ctest|nice ninja)\b", "tests/run"),
     (r"git (clone|rebase|diff|log|config|switch|checkout|commit)\b|cd \S+$", "the checkout is there already"),
     (r"systemctl\b|install -m|useradd --system|podman|ninja -C build &&", "changes the machine"),
-    (r"sv (status|restart|hup|down|up)\b|tail -F", "test_fault.py does it through the fixture"),
+    (r"sv (status|restart|hup|down|up)\b|tail -[fF]", "test_fault.py does it through the fixture"),
     (r"pg_basebackup|cp -a var/", "writes to /backup"),
     (r"chancery operator issue --directory var/pki", "test_cli.py"),
     (r"gdb\b|perf\b|valgrind\b|(\S+=\S+ )*/usr/bin/python3 -m pytest|clang-format|(\S+=\S+ )*build[-/]\S*|docs/update-configuration", "for developers"),
@@ -52,7 +52,7 @@ def test_a_block_of_commands_works(language, text, request, tmp_path):
     if all(elsewhere(command) for command in commands):
         return
     suite = request.getfixturevalue("suite")
-    for name in ("deploy", "proto"):
+    for name in ("deploy", "proto", "README.md"):
         os.symlink(TOP / name, tmp_path / name)
     os.symlink(suite.dir, tmp_path / "var")
     script = "\n".join(command for command in commands if command.startswith(". var/env") or not elsewhere(command))

@@ -115,7 +115,7 @@ def start(suite, console, log, restart):
         supervise.up(suite, "haproxy", console)
         if was_up and "haproxy" in restart:
             run(["sv", "2", suite.path("service/haproxy")])  # SIGUSR2: a new process takes over, no connection is lost
-        supervise.wait_until(lambda: not ports.is_free(suite.https_port), 20, "HAProxy listens", console)
+        supervise.wait_until(lambda: not any(map(ports.is_free, (suite.http_port, suite.https_port))), 20, "HAProxy listens", console)
         told.append(f"HTTP {suite.http_port}, HTTPS {suite.https_port}")
 
 
@@ -160,7 +160,7 @@ Next:
   . {suite.asked}/env
   chancery status
   chancery certificate list
-  chancery certificate issue --profile tls-server --csr {suite.path('example/server.csr')}
+  chancery certificate issue --profile tls-server --ca {ISSUING} --csr {suite.path('example/server.csr')}
 
 Stop it with: deploy/quickstart --dir {suite.asked} --stop""")
 
