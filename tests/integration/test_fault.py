@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+import uuid
 
 import pytest
 from conftest import wait_for
@@ -39,13 +40,14 @@ class Traffic:
 
     def __init__(self, suite):
         self.suite, self.acknowledged, self.failures, self.stop = suite, [], [], threading.Event()
+        self.name = uuid.uuid4().hex
         self.thread = threading.Thread(target=self.run, daemon=True)
 
     def run(self):
         number = 0
         while not self.stop.is_set():
             number += 1
-            key = f"traffic-{os.getpid()}-{id(self)}-{number}"
+            key = f"traffic-{self.name}-{number}"
             try:
                 answer = issue(self.suite, f"t{number}.example", headers={"Idempotency-Key": key})
             except OSError as error:
