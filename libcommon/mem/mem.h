@@ -18,7 +18,7 @@
 	{         \
 		0 \
 	}
-#define CH_AUTO(name) __attribute__((cleanup(ch_cleanup_##name))) ch_auto_##name
+#define CH_AUTO(name) __attribute__((cleanup(ch_cleanup_##name), unused)) ch_auto_##name
 #define CH_STEAL(variable)                                    \
 	__extension__({                                       \
 		__typeof__(variable) ch_stolen_ = (variable); \

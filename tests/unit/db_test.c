@@ -801,7 +801,7 @@ static void partitions_made_at_the_same_time_are_made_once(void **state)
 	child = fork(); /* waits for the first, then finds nothing left to do */
 	if (child == 0)
 		_exit((int)outcome("chancery_issuer", "default",
-			      "SELECT ensure_certificate_partitions(800, 805)"));
+				   "SELECT ensure_certificate_partitions(800, 805)"));
 	commit(first);
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(WEXITSTATUS(status), CH_OK);
