@@ -352,7 +352,7 @@ static void connect_probe(struct probe *probe)
 	CH_AUTO(ch_string) url = ch_format("tls+tcp://%s", probe->address);
 	CH_AUTO(ch_string) name = ch_format("%s.chancery.internal", probe->service);
 	CH_AUTO(tls_config) tls = NULL;
-	nng_dialer dialer;
+	nng_dialer dialer = NNG_DIALER_INITIALIZER;
 	struct ch_error err = CH_NONE;
 
 	if (!ch_identity_load(&probe->files, NULL, NULL, &probe->identity, &err) ||
