@@ -129,18 +129,33 @@ static bool load_table_checkpoints(struct verification *v, struct ch_transaction
 	return true;
 }
 
+/* The daemon may be writing the file: what is read twice alike is whole. */
+static bool read_head(const char *path, struct ch_bytes *content)
+{
+	for (int i = 0; i < 10; i++) {
+		CH_AUTO(ch_bytes) again = CH_NONE;
+
+		ch_bytes_free(content);
+		if (!ch_read_file(path, 4096, content, NULL) || !ch_read_file(path, 4096, &again, NULL))
+			return false;
+		if (ch_view_equal(ch_view_of(content), ch_view_of(&again)))
+			return true;
+	}
+	return true;
+}
+
 static void load_head(struct verification *v, const char *path)
 {
 	CH_AUTO(ch_bytes) content = CH_NONE, hash = CH_NONE;
-	char digits[2 * CH_AUDIT_HASH_SIZE + 1] = "";
+	char text[CH_AUDIT_HEAD_SIZE] = "";
 
-	if (!ch_read_file(path, 4096, &content, NULL))
+	if (!read_head(path, &content) || !content.size) /* made at start, empty until the first event */
 		return;
 	if (content.size == CH_AUDIT_HEAD_SIZE)
-		memcpy(digits, content.data + 21, 2 * CH_AUDIT_HASH_SIZE);
-	if (ch_unhex(digits, &hash, NULL) && hash.size == CH_AUDIT_HASH_SIZE)
-		add_claim(&v->claims, strtoull((const char *)content.data, NULL, 10), hash.data,
-			  ch_format("head file '%s'", path), false, false);
+		memcpy(text, content.data, CH_AUDIT_HEAD_SIZE - 1);
+	if (ch_unhex(text[0] ? text + 21 : "", &hash, NULL) && hash.size == CH_AUDIT_HASH_SIZE)
+		add_claim(&v->claims, strtoull(text, NULL, 10), hash.data, ch_format("head file '%s'", path),
+			  false, false);
 	else
 		walk_tell(&v->walk, 0, "checkpoint", "head file '%s' is not one", path);
 }
@@ -261,10 +276,13 @@ static void check_tail(struct verification *v)
 
 static bool verify_in(struct verification *v, struct ch_transaction *transaction, struct ch_error *err)
 {
-	/* Claims first: the log only grows, so what is read after them covers them. */
-	if (!load_key(v, err) || !load_table_checkpoints(v, transaction, err))
+	/* Files first, then the checkpoints, then the log: a daemon writes them the other way round, so what
+	 * is read later covers what was read before, also while it works. */
+	if (!load_key(v, err))
 		return false;
 	load_files(v);
+	if (!load_table_checkpoints(v, transaction, err))
+		return false;
 	if (v->claims.count)
 		qsort(v->claims.items, v->claims.count, sizeof(*v->claims.items), by_size);
 	if (!ch_db_stream(transaction, &walk_log, CH_NO_PARAMETERS, BATCH, walk_batch, v, err))
