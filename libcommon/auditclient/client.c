@@ -471,6 +471,7 @@ static bool may_tell_refusal(struct ch_audit_client *client)
 void ch_audit_bus_refusal(void *state, const struct ch_peer *sender, const struct ch_message *message_or_null,
 			  const struct ch_error *why)
 {
+	/* What was refused is no tenant's: the tenant that it names is a detail. */
 	struct ch_audit_client *client = state;
 	const Chancery__Body *body = message_or_null ? message_or_null->body : NULL;
 	CH_AUTO(ch_string) actor = ch_format("%s%s%s", sender->service[0] ? sender->service : "unknown",
@@ -481,10 +482,10 @@ void ch_audit_bus_refusal(void *state, const struct ch_peer *sender, const struc
 	char type[16];
 	const struct ch_audit_detail details[] = { { "reason", ch_code_name(why->code) },
 						   { "message", why->message },
-						   { "payload_type", type } };
+						   { "payload_type", type },
+						   { "tenant", body ? body->tenant : "" } };
 	struct ch_audit_event event = { .type = "bus.refused",
 					.outcome = "refused",
-					.tenant = body ? body->tenant : NULL,
 					.actor = actor,
 					.subject = ch_identity_self(client->options.identity)->service,
 					.message_id = message_id,
