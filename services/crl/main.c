@@ -83,8 +83,10 @@ int main(int argc, char **argv)
 	if (!ch_daemon_enter_sandbox(daemon, NULL, 0, false, &err))
 		return ch_daemon_fail(daemon, &err);
 	if (open_all(&crl, &parts, &err)) {
+		ch_audit_lifecycle(crl.audit, "daemon.started");
 		ch_daemon_ready(daemon);
 		ch_daemon_wait(daemon, NULL, NULL);
+		ch_audit_lifecycle(crl.audit, "daemon.stopped");
 		exit_code = 0;
 	} else {
 		exit_code = ch_daemon_fail(daemon, &err);

@@ -40,8 +40,10 @@ int main(int argc, char **argv)
 		return ch_daemon_fail(daemon, &err);
 	}
 	ch_log_info("serving https on %s", ch_http_address(gateway.http));
+	ch_audit_lifecycle(gateway.audit, "daemon.started");
 	ch_daemon_ready(daemon);
 	ch_daemon_wait(daemon, NULL, NULL);
+	ch_audit_lifecycle(gateway.audit, "daemon.stopped");
 	gateway_close(&gateway);
 	return 0;
 }

@@ -58,8 +58,10 @@ int main(int argc, char **argv)
 	if (!enter_sandbox(daemon, &config, &err))
 		return ch_daemon_fail(daemon, &err);
 	if (vault_open(&vault, &config, daemon, &err)) {
+		ch_audit_lifecycle(vault.audit, "daemon.started");
 		ch_daemon_ready(daemon);
 		ch_daemon_wait(daemon, NULL, NULL);
+		ch_audit_lifecycle(vault.audit, "daemon.stopped");
 	} else {
 		exit_code = ch_daemon_fail(daemon, &err);
 	}
