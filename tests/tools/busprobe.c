@@ -206,7 +206,7 @@ static void sign_as_stranger(Chancery__Envelope *envelope)
 	EVP_PKEY_free(key);
 }
 
-static void spoil(const struct draft *draft, struct ch_bytes *octets)
+static void spoil(struct draft *draft, struct ch_bytes *octets)
 {
 	Chancery__Envelope *envelope;
 
@@ -216,6 +216,9 @@ static void spoil(const struct draft *draft, struct ch_bytes *octets)
 			sign_as_stranger(envelope);
 		else
 			envelope->body.data[5] ^= 1;
+		if (EVP_Digest(envelope->body.data, envelope->body.len, draft->digest, NULL, EVP_sha256(),
+			       NULL) != 1)
+			die("digest", "of the body");
 		ch_bytes_free(octets);
 		octets->size = chancery__envelope__get_packed_size(envelope);
 		octets->data = ch_alloc(octets->size);
