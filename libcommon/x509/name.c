@@ -261,16 +261,32 @@ bool ch_name_parse(const char *text, struct ch_bytes *der, struct ch_error *err)
 
 CH_DEFINE_AUTO_POINTER(BIO, BIO, BIO_free_all)
 
+/* OpenSSL does not escape a value that is the one character "#", which would read as an empty hexadecimal one
+ * (RFC 4514 §2.4). A backslash more does no harm where "=#" ends a longer value. */
+static char *escape_lone_hash(const char *text, size_t size)
+{
+	CH_AUTO(ch_buffer) out = CH_NONE;
+
+	for (size_t i = 0; i < size; i++) {
+		bool ends = i + 1 == size || text[i + 1] == ',' || text[i + 1] == '+';
+
+		if (text[i] == '#' && i > 0 && text[i - 1] == '=' && ends)
+			ch_buffer_add(&out, "\\", 1);
+		ch_buffer_add(&out, &text[i], 1);
+	}
+	return ch_buffer_steal_text(&out);
+}
+
 char *ch_name_text(struct ch_view der)
 {
 	const uint8_t *at = der.data;
-	CH_AUTO(X509_NAME) name =
-		der.size <= CH_CERTIFICATE_CAP ? d2i_X509_NAME(NULL, &at, (long)der.size) : NULL;
+	CH_AUTO(X509_NAME)
+	name = der.size <= CH_CERTIFICATE_CAP ? d2i_X509_NAME(NULL, &at, (long)der.size) : NULL;
 	CH_AUTO(BIO) text = BIO_new(BIO_s_mem());
 	char *data = NULL;
 	if (!name || !text || at != der.data + der.size ||
 	    X509_NAME_print_ex(text, name, 0, XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB) < 0)
 		return ch_strdup("");
 	long size = BIO_get_mem_data(text, &data);
-	return ch_strndup(size > 0 ? data : "", size > 0 ? (size_t)size : 0);
+	return escape_lone_hash(size > 0 ? data : "", size > 0 ? (size_t)size : 0);
 }
