@@ -6,6 +6,7 @@
 #include "system_ca.h"
 #include "vault.pb-c.h"
 
+#include <nng/protocol/reqrep0/rep.h>
 #include <nng/protocol/reqrep0/req.h>
 #include <arpa/inet.h>
 #include <setjmp.h>
@@ -695,6 +696,91 @@ static void a_server_of_another_service_is_not_spoken_to(void **state)
 	assert_int_equal(err.code, CH_UNAVAILABLE);
 }
 
+/* --- replies that are not the answer
+ * ------------------------------------------------------------------------ */
+
+/* A server that has the vault's TLS identity and answers one request with what the test wants. */
+struct liar {
+	struct fixture *f;
+	const struct ch_identity *signs;
+	bool other_digest, other_type, garbage;
+	nng_socket socket;
+	pthread_t thread;
+};
+
+static void *lie(void *context)
+{
+	struct liar *liar = context;
+	CH_AUTO(ch_message) request = CH_NONE;
+	CH_AUTO(ch_bytes) envelope = CH_NONE;
+	Chancery__Body body = CHANCERY__BODY__INIT;
+	nng_msg *message;
+
+	assert_int_equal(nng_recvmsg(liar->socket, &message, 0), 0);
+	(void)!ch_envelope_open(liar->f->vaults[0].identity, ch_clock_system(), NULL,
+				ch_view(nng_msg_body(message), nng_msg_len(message)), &request, NULL);
+	request.digest[7] ^= liar->other_digest;
+	body.request_digest = (ProtobufCBinaryData){ sizeof(request.digest), request.digest };
+	body.to_service = (char *)(uintptr_t) "ocsp";
+	body.payload_type = liar->other_type ? CHANCERY__PAYLOAD_TYPE__PAYLOAD_PONG
+					     : CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_KEYS_REPLY;
+	assert_true(ch_envelope_seal(liar->signs, ch_clock_system(), &body, &envelope, NULL, NULL));
+	if (liar->garbage)
+		ch_random(envelope.data, envelope.size);
+	nng_msg_clear(message);
+	nng_msg_append(message, envelope.data, envelope.size);
+	assert_int_equal(nng_sendmsg(liar->socket, message, 0), 0);
+	return NULL;
+}
+
+static void assert_not_believed(struct liar liar, const char *text)
+{
+	struct fixture *f = liar.f;
+	Chancery__ListKeysRequest request = CHANCERY__LIST_KEYS_REQUEST__INIT;
+	struct ch_bus_call call = { .request_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_KEYS,
+				    .request = &request.base,
+				    .reply_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_KEYS_REPLY,
+				    .reply_descriptor = &chancery__list_keys_reply__descriptor };
+	CH_AUTO(ch_string) url = ch_format("tls+tcp://%s", f->addresses[0]);
+	CH_AUTO(tls_config) tls = NULL;
+	CH_AUTO(ch_proto) reply = NULL;
+	struct ch_error err = CH_NONE;
+	nng_listener listener;
+
+	assert_true(ch_bus_tls_config(&f->vaults[0].files, NULL, &tls, &err));
+	assert_int_equal(nng_rep0_open(&liar.socket), 0);
+	assert_int_equal(nng_listener_create(&listener, liar.socket, url), 0);
+	assert_int_equal(nng_listener_set_ptr(listener, NNG_OPT_TLS_CONFIG, tls), 0);
+	assert_int_equal(nng_listener_start(listener, 0), 0);
+	pthread_create(&liar.thread, NULL, lie, &liar);
+	open_client(f, 1);
+	if (!text) {
+		assert_done(ch_bus_call(f->client, &call, &reply, &err), &err);
+	} else {
+		assert_false(ch_bus_call(f->client, &call, &reply, &err));
+		assert_int_equal(err.code, CH_UNAUTHENTICATED);
+		if (!strstr(err.message, text))
+			fail_msg("%s", err.message);
+	}
+	pthread_join(liar.thread, NULL);
+	ch_bus_client_close(f->client);
+	f->client = NULL;
+	nng_close(liar.socket);
+}
+
+static void a_reply_counts_only_if_it_answers_this_very_request(void **state)
+{
+	struct fixture *f = *state;
+	const struct ch_identity *vault = f->vaults[0].identity;
+
+	assert_not_believed((struct liar){ .f = f, .signs = vault }, NULL); /* the truth, to compare */
+	assert_not_believed((struct liar){ .f = f, .signs = vault, .other_digest = true },
+			    "belongs to another request");
+	assert_not_believed((struct liar){ .f = f, .signs = vault, .other_type = true }, "is of type 3");
+	assert_not_believed((struct liar){ .f = f, .signs = f->tsa }, "is signed by service 'tsa'");
+	assert_not_believed((struct liar){ .f = f, .signs = vault, .garbage = true }, "reply from vault");
+}
+
 static void stopping_lets_the_request_in_flight_finish(void **state)
 {
 	struct fixture *f = *state;
@@ -750,6 +836,7 @@ int main(void)
 		TEST(a_service_that_may_not_send_it_is_refused),
 		TEST(a_certificate_of_another_system_ca_does_not_even_connect),
 		TEST(a_server_of_another_service_is_not_spoken_to),
+		TEST(a_reply_counts_only_if_it_answers_this_very_request),
 		TEST(stopping_lets_the_request_in_flight_finish),
 		TEST(many_calls_are_in_flight_at_once),
 	};
