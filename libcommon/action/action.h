@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * action.h: the document of an action that officers approve. The vault writes it, people read it, officers sign its very octets, and
+ * the vault reads it again before it acts. One form for one content: what reads also formats to the same octets.
+ *
+ *	Chancery action v1
+ *	action: ca-certificate
+ *	id: 5f0c0c1a77b84a2c9d3c8e0b7d1f2a34
+ *	tenant: default
+ *	created: 2026-11-21T04:30:00Z
+ *	expires: 2026-11-22T04:30:00Z
+ *	key: 9a1f0c…
+ *	tbs-sha256: 6b86b2…
+ *	subject: CN=Example Root CA,O=Example
+ *	not-after: 2046-11-21T04:30:00Z
+ *
+ * Lines end with one LF, the last one too. After the six fixed lines come exactly the fields of the action's kind in their order.
+ */
+#ifndef CH_ACTION_H
+#define CH_ACTION_H
+
+#include "mem/mem.h"
+#include "vault.pb-c.h"
+
+#define CH_ACTION_CAP        16384 /* octets of a document */
+#define CH_ACTION_FIELDS_CAP 16
+#define CH_ACTION_VALUE_CAP  2048 /* octets of a value: UTF-8 without control characters, not empty ("-" says: none) */
+#define CH_ACTION_ID_SIZE    33   /* 32 hex digits and a zero */
+
+struct ch_action_field {
+	char *name;
+	char *value;
+};
+
+struct ch_action {
+	Chancery__ActionKind kind;
+	char id[CH_ACTION_ID_SIZE];
+	char tenant[64];
+	int64_t created_us, expires_us; /* whole seconds */
+	struct ch_action_field fields[CH_ACTION_FIELDS_CAP];
+	size_t field_count;
+};
+void ch_action_free(struct ch_action *action); /* what it holds */
+
+/*
+ * What each kind names, in this order:
+ *   generate-key       label, algorithm, purposes ("a,b,c" by number), subject (RFC 4514 or "-")
+ *   ca-certificate     key, tbs-sha256, subject, not-after
+ *   ca-csr             key, tbs-sha256, subject
+ *   service-identity   key, tbs-sha256, identity ("service/instance"), not-after
+ *   export-key         key
+ *   change-key-state   key, policy-version, from, to
+ *   change-key-policy  key, policy-version, callers, signature-algorithms, max-validity-seconds, quota-burst, quota-per-hour,
+ *                      approvals-required, audit-mode
+ *   replace-hsm        hsm
+ *   change-quorum      version, required, officers ("name=hex SHA-256 of the SubjectPublicKeyInfo,…")
+ */
+const char *ch_action_kind_name(Chancery__ActionKind kind); /* NULL: no such kind */
+Chancery__ActionKind ch_action_kind_find(const char *name); /* ACTION_NONE: no such kind */
+
+/* CH_INVALID names the field that is missing, out of order or holds what no line can. The caller frees *document. */
+CH_MUST_USE bool ch_action_format(const struct ch_action *action, struct ch_bytes *document,
+				  struct ch_error *err);
+/* Strict: CH_TOO_LARGE over the cap, CH_INVALID where formatting again would give other octets. */
+CH_MUST_USE bool ch_action_read(struct ch_view document, struct ch_action *action, struct ch_error *err);
+/* The action is of this kind and has exactly these values. CH_DENIED names the first that differs, with both. */
+CH_MUST_USE bool ch_action_matches(const struct ch_action *action, Chancery__ActionKind kind,
+				   const struct ch_action_field *expected, size_t count,
+				   struct ch_error *err);
+
+CH_DEFINE_AUTO_VALUE(ch_action, struct ch_action, ch_action_free)
+
+#endif
