@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hsm_breaker.c: the circuit breaker's transitions. Called by the HSM pool with its lock held. */
+#include "hsm_breaker.h"
+
+const char *hsm_breaker_name(enum hsm_breaker_state state)
+{
+	static const char *const names[] = { "closed", "open", "half-open" };
+
+	return names[state];
+}
+
+/* Opening again soon after closing, or after a failed probe, waits twice as long as before. */
+static bool open_it(struct hsm_breaker *breaker, int64_t now_us)
+{
+	bool settled = breaker->state == HSM_BREAKER_CLOSED &&
+		       now_us - breaker->closed_at_us >= HSM_BREAKER_SETTLED_US;
+
+	if (settled || breaker->interval_us == 0)
+		breaker->interval_us = HSM_BREAKER_INTERVAL_US;
+	else if (breaker->interval_us < HSM_BREAKER_LONGEST_US / 2)
+		breaker->interval_us *= 2;
+	else
+		breaker->interval_us = HSM_BREAKER_LONGEST_US;
+	if (breaker->state == HSM_BREAKER_CLOSED)
+		breaker->openings++;
+	breaker->state = HSM_BREAKER_OPEN;
+	breaker->probe_at_us = now_us + breaker->interval_us;
+	return true;
+}
+
+bool hsm_breaker_success(struct hsm_breaker *breaker, int64_t now_us)
+{
+	breaker->failures = 0;
+	if (breaker->state == HSM_BREAKER_OPEN)
+		breaker->probe_at_us = now_us;
+	if (breaker->state != HSM_BREAKER_HALF_OPEN)
+		return false;
+	breaker->state = HSM_BREAKER_CLOSED;
+	breaker->closed_at_us = now_us;
+	return true;
+}
+
+bool hsm_breaker_failure(struct hsm_breaker *breaker, int64_t now_us)
+{
+	if (breaker->state == HSM_BREAKER_OPEN)
+		return false;
+	if (breaker->state == HSM_BREAKER_CLOSED && ++breaker->failures < HSM_BREAKER_FAILURES)
+		return false;
+	return open_it(breaker, now_us);
+}
+
+bool hsm_breaker_late(struct hsm_breaker *breaker, int64_t now_us)
+{
+	return breaker->state != HSM_BREAKER_OPEN && open_it(breaker, now_us);
+}
+
+void hsm_breaker_fresh(struct hsm_breaker *breaker, int64_t now_us)
+{
+	if (breaker->state == HSM_BREAKER_CLOSED)
+		return;
+	breaker->state = HSM_BREAKER_OPEN;
+	breaker->probe_at_us = now_us;
+}
+
+bool hsm_breaker_probe(struct hsm_breaker *breaker, int64_t now_us)
+{
+	if (breaker->state != HSM_BREAKER_OPEN || now_us < breaker->probe_at_us)
+		return false;
+	breaker->state = HSM_BREAKER_HALF_OPEN;
+	return true;
+}
