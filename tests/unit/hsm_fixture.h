@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hsm_fixture.h: two SoftHSM2 tokens in scratch directories and a pool of workers (the test program itself,
+ * re-executed), for the tests of the HSM pool and of its workers. Whatever fails here fails the test.
+ */
+#ifndef HSM_FIXTURE_H
+#define HSM_FIXTURE_H
+
+#include "hsm.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define MODULE   "/usr/lib/softhsm/libsofthsm2.so"
+#define BOTH     3u
+#define ONLY_A   1u
+#define ONLY_B   2u
+#define UP_LIMIT (20 * CH_SECOND)
+#define HANG_US  (500 * CH_MILLISECOND)
+#define CALLERS  4
+
+struct event_log {
+	atomic_int downs, ups;
+};
+
+struct fixture {
+	char directory[64];
+	struct hsm_config configs[2];
+	char *environments[2];
+	char *paths[2];
+	struct hsm_pool *pool;
+	struct event_log events;
+};
+
+/* Both HSMs are up. */
+int set_up(void **state);
+int tear_down(void **state);
+void start_pool(struct fixture *fixture);
+void write_text(const char *path, const char *text);
+
+/* --- asking --- */
+
+struct test_key {
+	char id[33];
+	const char *algorithm;
+	struct ch_bytes public_key_info;
+};
+
+bool run(struct hsm_pool *pool, unsigned allowed, Chancery__HsmRequest *request, Chancery__HsmReply **reply,
+	 struct ch_error *err);
+void generate(struct hsm_pool *pool, unsigned on, const char *algorithm, struct test_key *key);
+bool wrap(struct hsm_pool *pool, unsigned on, struct test_key *key, struct ch_bytes *wrapped,
+	  struct ch_error *err);
+bool unwrap(struct hsm_pool *pool, unsigned on, struct test_key *key, const struct ch_bytes *wrapped,
+	    struct ch_error *err);
+bool lock(struct hsm_pool *pool, unsigned on, struct test_key *key, struct ch_error *err);
+/* Signs a fresh message and verifies it with the public key. */
+bool sign(struct hsm_pool *pool, unsigned allowed, const struct test_key *key, struct ch_error *err);
+void make_on_both(struct hsm_pool *pool, const char *algorithm, struct test_key *key);
+
+/* --- callers that sign while something happens to an HSM --- */
+
+struct load {
+	struct fixture *fixture;
+	const struct test_key *key;
+	atomic_bool stop;
+	atomic_int signatures, errors;
+	pthread_t threads[CALLERS];
+	pthread_mutex_t lock;
+	char first_error[480]; /* guarded by lock */
+};
+
+void start_load(struct load *load, struct fixture *fixture, const struct test_key *key);
+/* Waits until so many more signatures were made. */
+void wait_signatures(struct load *load, int more);
+/* Fails where a caller saw an error. */
+void stop_load(struct load *load);
+
+pid_t worker_pid(struct fixture *fixture, size_t i);
+void wait_state(struct fixture *fixture, size_t i, enum hsm_state wanted);
+
+#endif
