@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * action.h: the document of an action that officers approve. The vault writes it, people read it, officers sign its very octets, and
- * the vault reads it again before it acts. One form for one content: what reads also formats to the same octets.
+ * action.h: the document of an action that officers approve. The vault writes it, people read it, officers
+ *sign its very octets, and the vault reads it again before it acts. One form for one content: what reads also
+ *formats to the same octets.
  *
  *	Chancery action v1
  *	action: ca-certificate
@@ -14,7 +15,8 @@
  *	subject: CN=Example Root CA,O=Example
  *	not-after: 2046-11-21T04:30:00Z
  *
- * Lines end with one LF, the last one too. After the six fixed lines come exactly the fields of the action's kind in their order.
+ * Lines end with one LF, the last one too. After the six fixed lines come exactly the fields of the action's
+ *kind in their order.
  */
 #ifndef CH_ACTION_H
 #define CH_ACTION_H
@@ -24,8 +26,9 @@
 
 #define CH_ACTION_CAP        16384 /* octets of a document */
 #define CH_ACTION_FIELDS_CAP 16
-#define CH_ACTION_VALUE_CAP  2048 /* octets of a value: UTF-8 without control characters, not empty ("-" says: none) */
-#define CH_ACTION_ID_SIZE    33   /* 32 hex digits and a zero */
+#define CH_ACTION_VALUE_CAP \
+	2048 /* octets of a value: UTF-8 without control characters, not empty ("-" says: none) */
+#define CH_ACTION_ID_SIZE 33 /* 32 hex digits and a zero */
 
 struct ch_action_field {
 	char *name;
@@ -50,20 +53,21 @@ void ch_action_free(struct ch_action *action); /* what it holds */
  *   service-identity   key, tbs-sha256, identity ("service/instance"), not-after
  *   export-key         key
  *   change-key-state   key, policy-version, from, to
- *   change-key-policy  key, policy-version, callers, signature-algorithms, max-validity-seconds, quota-burst, quota-per-hour,
- *                      approvals-required, audit-mode
- *   replace-hsm        hsm
- *   change-quorum      version, required, officers ("name=hex SHA-256 of the SubjectPublicKeyInfo,…")
+ *   change-key-policy  key, policy-version, callers, signature-algorithms, max-validity-seconds, quota-burst,
+ * quota-per-hour, approvals-required, audit-mode replace-hsm        hsm change-quorum      version, required,
+ * officers ("name=hex SHA-256 of the SubjectPublicKeyInfo,…")
  */
 const char *ch_action_kind_name(Chancery__ActionKind kind); /* NULL: no such kind */
 Chancery__ActionKind ch_action_kind_find(const char *name); /* ACTION_NONE: no such kind */
 
-/* CH_INVALID names the field that is missing, out of order or holds what no line can. The caller frees *document. */
+/* CH_INVALID names the field that is missing, out of order or holds what no line can. The caller frees
+ * *document. */
 CH_MUST_USE bool ch_action_format(const struct ch_action *action, struct ch_bytes *document,
 				  struct ch_error *err);
 /* Strict: CH_TOO_LARGE over the cap, CH_INVALID where formatting again would give other octets. */
 CH_MUST_USE bool ch_action_read(struct ch_view document, struct ch_action *action, struct ch_error *err);
-/* The action is of this kind and has exactly these values. CH_DENIED names the first that differs, with both. */
+/* The action is of this kind and has exactly these values. CH_DENIED names the first that differs, with both.
+ */
 CH_MUST_USE bool ch_action_matches(const struct ch_action *action, Chancery__ActionKind kind,
 				   const struct ch_action_field *expected, size_t count,
 				   struct ch_error *err);

@@ -63,15 +63,15 @@ static void make_token_directory(struct fixture *fixture, size_t i, const char *
 	write_text(so_pin, "12345678");
 }
 
-static void initialise_token(struct fixture *fixture, size_t i, struct ch_view kek)
+static void initialise_token(struct fixture *fixture, size_t i, struct ch_view root)
 {
 	CH_AUTO(ch_string) so_pin = ch_format("%s/so-pin", fixture->paths[i]);
 	struct token_state state;
 	struct ch_error err = CH_NONE;
 
-	if (!token_set_up(&fixture->configs[i], so_pin, kek, &state, &err))
+	if (!token_set_up(&fixture->configs[i], so_pin, root, &state, &err))
 		fail_msg("%s", err.message);
-	assert_true(state.has_kek);
+	assert_true(state.has_domain);
 }
 
 void start_pool(struct fixture *fixture)
@@ -92,15 +92,15 @@ void start_pool(struct fixture *fixture)
 int set_up(void **state)
 {
 	struct fixture *fixture = ch_alloc(sizeof(*fixture));
-	uint8_t kek[32];
+	uint8_t root[32];
 
 	strcpy(fixture->directory, "/tmp/chancery-hsm-XXXXXX");
 	assert_non_null(mkdtemp(fixture->directory));
-	ch_random(kek, sizeof(kek));
+	ch_random(root, sizeof(root));
 	make_token_directory(fixture, 0, "a");
 	make_token_directory(fixture, 1, "b");
-	initialise_token(fixture, 0, ch_view(kek, sizeof(kek)));
-	initialise_token(fixture, 1, ch_view(kek, sizeof(kek)));
+	initialise_token(fixture, 0, ch_view(root, sizeof(root)));
+	initialise_token(fixture, 1, ch_view(root, sizeof(root)));
 	start_pool(fixture);
 	assert_true(hsm_pool_wait_up(fixture->pool, BOTH, UP_LIMIT));
 	*state = fixture;

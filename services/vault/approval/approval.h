@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * approval.h: actions that need officers: proposed, approved by M of N, used once. check.c is pure (documents and signatures),
- * actions.c and quorum.c keep them in the database, handlers.c answers the bus.
+ * approval.h: actions that need officers: proposed, approved by M of N, used once. check.c is pure (documents
+ * and signatures), actions.c and quorum.c keep them in the database, handlers.c answers the bus.
  */
 #ifndef VAULT_APPROVAL_H
 #define VAULT_APPROVAL_H
@@ -39,28 +39,31 @@ void vault_action_free(struct vault_action *action);
 struct vault_approval_ask {
 	const char *tenant;
 	Chancery__ActionKind kind;
-	const struct ch_action_field *fields; /* what the document must say: all fields of the kind, in order */
+	const struct ch_action_field
+		*fields; /* what the document must say: all fields of the kind, in order */
 	size_t field_count;
 	uint32_t required; /* a key's approvals_required; the quorum's number counts where it is higher */
 	int64_t now_us;
 };
 
 /*
- * M distinct officers of the quorum signed this document, it is of this tenant, kind and content, and in its time. Pure.
- * names   receives "alice bob"; the caller frees it
- * reason  for metrics and events: "approval-content", "approval-expired", "approval-signature", "approval-officer", "approval-count"
- * Errors  CH_DENIED, each with its own words; CH_EXPIRED
+ * M distinct officers of the quorum signed this document, it is of this tenant, kind and content, and in its
+ * time. Pure. names   receives "alice bob"; the caller frees it reason  for metrics and events:
+ * "approval-content", "approval-expired", "approval-signature", "approval-officer", "approval-count" Errors
+ * CH_DENIED, each with its own words; CH_EXPIRED
  */
-CH_MUST_USE bool vault_approvals_check(const struct vault_approval_ask *ask, const struct vault_action *action,
-				       const struct vault_quorum *quorum, X509_STORE *operators_ca,
-				       char **names, const char **reason, struct ch_error *err);
+CH_MUST_USE bool vault_approvals_check(const struct vault_approval_ask *ask,
+				       const struct vault_action *action, const struct vault_quorum *quorum,
+				       X509_STORE *operators_ca, char **names, const char **reason,
+				       struct ch_error *err);
 
 struct vault;
 struct ch_bus_request;
 /*
- * The whole for a handler: loads the action and the quorum, vault_approvals_check, and marks the action used by this message
- * (the same message again is no replay). Counts, logs and records what it refuses (vault.refused with the reason).
- * Errors  as above; CH_NOT_FOUND no such action; CH_REPLAYED used by another message ("approval-used")
+ * The whole for a handler: loads the action and the quorum, vault_approvals_check, and marks the action used
+ * by this message (the same message again is no replay). Counts, logs and records what it refuses
+ * (vault.refused with the reason). Errors  as above; CH_NOT_FOUND no such action; CH_REPLAYED used by another
+ * message ("approval-used")
  */
 CH_MUST_USE bool vault_action_use(struct vault *vault, const struct ch_bus_request *request,
 				  const char *action_id, const struct vault_approval_ask *ask, char **names,

@@ -56,11 +56,18 @@ static void send_reply(struct worker *worker, const Chancery__HsmReply *reply)
 
 /* What a request asked for, and what it gave. */
 struct outcome {
-	struct ch_bytes signature, public_key_info, wrapped;
+	struct ch_bytes signature, public_key_info, wrapped, data;
+	char **key_ids;
+	size_t key_id_count;
 };
 
 static void free_outcome(struct outcome *outcome)
 {
+	for (size_t i = 0; i < outcome->key_id_count; i++)
+		free(outcome->key_ids[i]);
+	free(outcome->key_ids);
+	ch_wipe(outcome->data.data, outcome->data.size);
+	ch_bytes_free(&outcome->data);
 	ch_bytes_free(&outcome->signature);
 	ch_bytes_free(&outcome->public_key_info);
 	ch_bytes_free(&outcome->wrapped);
@@ -91,6 +98,17 @@ static bool execute(struct token_session *session, const Chancery__HsmRequest *r
 		return token_destroy(session, request->destroy->key_id, err);
 	if (request->status)
 		return check_status(session, err);
+	if (request->mac)
+		return token_mac(session, ch_view(request->mac->data.data, request->mac->data.len),
+				 &outcome->data, err);
+	if (request->encrypt)
+		return token_encrypt(session, request->encrypt, &outcome->data, err);
+	if (request->decrypt)
+		return token_decrypt(session, request->decrypt, &outcome->data, err);
+	if (request->random)
+		return token_random(session, request->random->size, &outcome->data, err);
+	if (request->list_keys)
+		return token_list_keys(session, &outcome->key_ids, &outcome->key_id_count, err);
 	return ch_fail(err, CH_UNSUPPORTED, "HSM request of an unknown kind");
 }
 
@@ -115,6 +133,9 @@ static void answer(struct session_thread *thread, const Chancery__HsmRequest *re
 	reply.signature = as_binary(&outcome.signature);
 	reply.public_key_info = as_binary(&outcome.public_key_info);
 	reply.wrapped = as_binary(&outcome.wrapped);
+	reply.data = as_binary(&outcome.data);
+	reply.key_ids = outcome.key_ids;
+	reply.n_key_ids = outcome.key_id_count;
 	send_reply(thread->worker, &reply);
 }
 

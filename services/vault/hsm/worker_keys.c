@@ -226,38 +226,41 @@ bool token_destroy(struct token_session *session, const char *key_id, struct ch_
 	return rv == CKR_OK || token_fail(session, rv, "C_DestroyObject", err);
 }
 
-/*
- * The key-encryption key: it wraps and unwraps and does nothing else, cannot leave, and what it unwraps stays
- * sensitive and inextractable (SoftHSM 2.6.1 enforces CKA_UNWRAP_TEMPLATE; CKA_TRUSTED, and so
- * CKA_WRAP_WITH_TRUSTED, it grants only to public objects of the SO, which it would keep unencrypted).
- */
-bool token_create_kek(struct token_session *session, struct ch_view kek, struct ch_error *err)
-{
-	CK_OBJECT_CLASS class = CKO_SECRET_KEY;
-	CK_KEY_TYPE key_type = CKK_AES;
-	CK_OBJECT_HANDLE handle;
-	CK_ATTRIBUTE unwrapped[] = {
-		{ CKA_SENSITIVE, &yes, sizeof(yes) },
-		{ CKA_EXTRACTABLE, &no, sizeof(no) },
-	};
-	CK_ATTRIBUTE template[] = {
-		{ CKA_CLASS, &class, sizeof(class) },
-		{ CKA_KEY_TYPE, &key_type, sizeof(key_type) },
-		{ CKA_LABEL, (void *)HSM_KEK_LABEL, sizeof(HSM_KEK_LABEL) - 1 },
-		{ CKA_TOKEN, &yes, sizeof(yes) },
-		{ CKA_PRIVATE, &yes, sizeof(yes) },
-		{ CKA_SENSITIVE, &yes, sizeof(yes) },
-		{ CKA_EXTRACTABLE, &no, sizeof(no) },
-		{ CKA_WRAP, &yes, sizeof(yes) },
-		{ CKA_UNWRAP, &yes, sizeof(yes) },
-		{ CKA_ENCRYPT, &no, sizeof(no) },
-		{ CKA_DECRYPT, &no, sizeof(no) },
-		{ CKA_SIGN, &no, sizeof(no) },
-		{ CKA_DERIVE, &no, sizeof(no) },
-		{ CKA_UNWRAP_TEMPLATE, unwrapped, sizeof(unwrapped) },
-		{ CKA_VALUE, (void *)kek.data, kek.size },
-	};
-	CK_RV rv = session->f->C_CreateObject(session->handle, template, CH_COUNT(template), &handle);
+/* --- listing --- */
 
-	return rv == CKR_OK || token_fail(session, rv, "C_CreateObject(" HSM_KEK_LABEL ")", err);
+#define FIND_AT_ONCE 256
+
+static bool add_key_id(struct token_session *session, CK_OBJECT_HANDLE key, char ***key_ids, size_t *count,
+		       struct ch_error *err)
+{
+	uint8_t room[64];
+	struct ch_view id;
+
+	if (!read_attribute(session, key, CKA_ID, room, sizeof(room), &id, err))
+		return false;
+	if (id.size != 16) /* not one of the vault's */
+		return true;
+	*key_ids = ch_realloc(*key_ids, (*count + 1) * sizeof(**key_ids));
+	(*key_ids)[(*count)++] = ch_hex(id);
+	return true;
+}
+
+bool token_list_keys(struct token_session *session, char ***key_ids, size_t *count, struct ch_error *err)
+{
+	CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
+	CK_ATTRIBUTE template = { CKA_CLASS, &class, sizeof(class) };
+	CK_OBJECT_HANDLE found[FIND_AT_ONCE];
+	CK_ULONG number = 0;
+	bool listed = true;
+	CK_RV rv = session->f->C_FindObjectsInit(session->handle, &template, 1);
+
+	if (rv != CKR_OK)
+		return token_fail(session, rv, "C_FindObjectsInit", err);
+	do {
+		rv = session->f->C_FindObjects(session->handle, found, CH_COUNT(found), &number);
+		for (CK_ULONG i = 0; rv == CKR_OK && listed && i < number; i++)
+			listed = add_key_id(session, found[i], key_ids, count, err);
+	} while (rv == CKR_OK && listed && number);
+	session->f->C_FindObjectsFinal(session->handle);
+	return listed && (rv == CKR_OK || token_fail(session, rv, "C_FindObjects", err));
 }

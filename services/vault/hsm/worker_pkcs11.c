@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <libp11.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
@@ -18,7 +19,7 @@
 #define PIN_CAP       256
 
 struct cached_handle {
-	char key_id[KEY_ID_DIGITS + 1];
+	char key_id[KEY_ID_DIGITS + 1]; /* or the label of one of the domain's keys */
 	CK_OBJECT_HANDLE handle;
 	UT_hash_handle hh;
 };
@@ -78,6 +79,11 @@ static bool is_sick(CK_RV rv)
 		if (signs[i] == rv)
 			return true;
 	return false;
+}
+
+bool token_is_stale(CK_RV rv)
+{
+	return rv == CKR_KEY_HANDLE_INVALID || rv == CKR_OBJECT_HANDLE_INVALID;
 }
 
 static bool is_unsupported(CK_RV rv)
@@ -260,16 +266,21 @@ static bool find_one(struct token_session *session, CK_ATTRIBUTE *template, CK_U
 	return false;
 }
 
-bool token_find_kek(struct token_session *session, CK_OBJECT_HANDLE *handle, struct ch_error *err)
+bool token_find_domain_key(struct token_session *session, const char *label, CK_OBJECT_HANDLE *handle,
+			   struct ch_error *err)
 {
 	CK_OBJECT_CLASS class = CKO_SECRET_KEY;
 	CK_ATTRIBUTE template[] = {
 		{ CKA_CLASS, &class, sizeof(class) },
-		{ CKA_LABEL, (void *)HSM_KEK_LABEL, sizeof(HSM_KEK_LABEL) - 1 },
+		{ CKA_LABEL, (void *)(uintptr_t)label, strlen(label) },
 	};
 
-	return find_one(session, template, CH_COUNT(template), "key-encryption key '" HSM_KEK_LABEL "'",
-			handle, err);
+	return find_one(session, template, CH_COUNT(template), label, handle, err);
+}
+
+bool token_find_kek(struct token_session *session, CK_OBJECT_HANDLE *handle, struct ch_error *err)
+{
+	return token_find_domain_key(session, HSM_KEK_LABEL, handle, err);
 }
 
 static bool cached(struct token *token, const char *key_id, CK_OBJECT_HANDLE *handle)
@@ -292,7 +303,7 @@ static void remember(struct token *token, const char *key_id, CK_OBJECT_HANDLE h
 	HASH_FIND_STR(token->handles, key_id, entry);
 	if (!entry) {
 		entry = ch_alloc(sizeof(*entry));
-		memcpy(entry->key_id, key_id, KEY_ID_DIGITS);
+		snprintf(entry->key_id, sizeof(entry->key_id), "%s", key_id);
 		HASH_ADD_STR(token->handles, key_id, entry);
 	}
 	entry->handle = handle;
@@ -309,6 +320,17 @@ void token_forget_key(struct token *token, const char *key_id)
 		HASH_DEL(token->handles, entry);
 	pthread_rwlock_unlock(&token->lock);
 	free(entry);
+}
+
+bool token_domain_key(struct token_session *session, const char *label, CK_OBJECT_HANDLE *handle,
+		      struct ch_error *err)
+{
+	if (cached(session->token, label, handle))
+		return true;
+	if (!token_find_domain_key(session, label, handle, err))
+		return false;
+	remember(session->token, label, *handle);
+	return true;
 }
 
 /*

@@ -2,7 +2,8 @@
 /*
  * worker_pkcs11.h: one token of one PKCS#11 module, as an HSM worker sees it. libp11 loads the module, finds
  * the token and logs in; what libp11 0.4.12 has no call for goes to the same module's function list.
- * worker_pkcs11.c opens and finds, worker_sign.c signs, worker_keys.c makes, copies and removes keys.
+ * worker_pkcs11.c opens and finds, worker_sign.c signs, worker_keys.c makes, copies and removes keys,
+ * worker_domain.c makes and uses the domain's own keys.
  */
 #ifndef VAULT_WORKER_PKCS11_H
 #define VAULT_WORKER_PKCS11_H
@@ -12,7 +13,10 @@
 
 #include <p11-kit/pkcs11.h>
 
-#define HSM_KEK_LABEL "chancery-kek"
+/* The keys of the HSMs' domain: the same in each, derived from one root secret (setup/domain_keys.h). */
+#define HSM_KEK_LABEL  "chancery-kek"  /* AES-256: wraps and unwraps keys */
+#define HSM_SEAL_LABEL "chancery-seal" /* HMAC-SHA-256: seals rows of the database */
+#define HSM_DATA_LABEL "chancery-data" /* AES-256-GCM: wraps data keys */
 
 /* A logged-in token. Thread-safe after opening: each thread brings its own session. */
 struct token;
@@ -36,6 +40,8 @@ CH_MUST_USE bool token_session_open(struct token *token, struct token_session *s
 
 /* Sets *err for a CKR_… code and marks the session where it is a sign of a lost session, login or device. */
 bool token_fail(struct token_session *session, CK_RV rv, const char *call, struct ch_error *err);
+/* A remembered handle may have gone stale: the token's objects were changed by another process. */
+bool token_is_stale(CK_RV rv);
 
 /* The private key whose CKA_ID is the octets of key_id; CH_NOT_FOUND. Handles are remembered until
  * token_forget_key. */
@@ -44,6 +50,12 @@ CH_MUST_USE bool token_find_key(struct token_session *session, const char *key_i
 void token_forget_key(struct token *token, const char *key_id);
 CH_MUST_USE bool token_find_kek(struct token_session *session, CK_OBJECT_HANDLE *handle,
 				struct ch_error *err);
+/* One of the domain's keys by its label; CH_NOT_FOUND. The handle is not remembered. */
+CH_MUST_USE bool token_find_domain_key(struct token_session *session, const char *label,
+				       CK_OBJECT_HANDLE *handle, struct ch_error *err);
+/* The same, remembered until token_forget_key with the label. */
+CH_MUST_USE bool token_domain_key(struct token_session *session, const char *label, CK_OBJECT_HANDLE *handle,
+				  struct ch_error *err);
 
 /* A row for each algorithm name of libcommon/x509/algorithm.c. */
 struct token_algorithm {
@@ -68,12 +80,27 @@ CH_MUST_USE bool token_unwrap(struct token_session *session, const Chancery__Hsm
 			      struct ch_error *err);
 CH_MUST_USE bool token_lock(struct token_session *session, const char *key_id, struct ch_error *err);
 CH_MUST_USE bool token_destroy(struct token_session *session, const char *key_id, struct ch_error *err);
+/* Key ids of all private keys with a CKA_ID of ours. The caller frees the texts and the list. */
+CH_MUST_USE bool token_list_keys(struct token_session *session, char ***key_ids, size_t *count,
+				 struct ch_error *err);
+
+/* --- with the domain's keys (worker_domain.c); the caller frees what they give --- */
+CH_MUST_USE bool token_mac(struct token_session *session, struct ch_view data, struct ch_bytes *mac,
+			   struct ch_error *err);
+CH_MUST_USE bool token_encrypt(struct token_session *session, const Chancery__HsmEncrypt *ask,
+			       struct ch_bytes *ciphertext, struct ch_error *err);
+CH_MUST_USE bool token_decrypt(struct token_session *session, const Chancery__HsmDecrypt *ask,
+			       struct ch_bytes *plaintext, struct ch_error *err);
+CH_MUST_USE bool token_random(struct token_session *session, uint32_t size, struct ch_bytes *random,
+			      struct ch_error *err);
 
 /* --- setting up, in a process of its own (init_token.c) --- */
 
 CH_MUST_USE bool token_load_module(const char *module, CK_FUNCTION_LIST **f, struct ch_error *err);
 /* A token that is not logged in, for functions that take a session. */
 struct token *token_of_slot(CK_FUNCTION_LIST *f, CK_SLOT_ID slot, const char *label);
-CH_MUST_USE bool token_create_kek(struct token_session *session, struct ch_view kek, struct ch_error *err);
+/* Puts the domain's three keys into the token, derived from the root secret. (worker_domain.c) */
+CH_MUST_USE bool token_create_domain(struct token_session *session, struct ch_view root,
+				     struct ch_error *err);
 
 #endif

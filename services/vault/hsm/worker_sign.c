@@ -72,12 +72,6 @@ static CK_RV sign_once(struct token_session *session, const struct token_algorit
 	return session->f->C_Sign(session->handle, input->data, input->used, raw, size);
 }
 
-/* A remembered handle may have gone stale: the token's objects were changed by another process. */
-static bool is_stale_handle(CK_RV rv)
-{
-	return rv == CKR_KEY_HANDLE_INVALID || rv == CKR_OBJECT_HANDLE_INVALID;
-}
-
 bool token_sign(struct token_session *session, const Chancery__HsmSign *ask, struct ch_bytes *signature,
 		struct ch_error *err)
 {
@@ -92,7 +86,7 @@ bool token_sign(struct token_session *session, const Chancery__HsmSign *ask, str
 	    !input_of(algorithm, ask, &input, err) || !token_find_key(session, ask->key_id, &key, err))
 		return false;
 	rv = sign_once(session, algorithm, key, &input, raw, &size);
-	if (is_stale_handle(rv)) {
+	if (token_is_stale(rv)) {
 		token_forget_key(session->token, ask->key_id);
 		if (!token_find_key(session, ask->key_id, &key, err))
 			return false;

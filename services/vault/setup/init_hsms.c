@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * init_hsms.c: `chancery-vault --config FILE --init-hsms`: tokens, PINs, and the same key-encryption key in
- * each HSM. The key is made here in locked memory and exists afterwards only inside the HSMs. Run again, it
+ * init_hsms.c: `chancery-vault --config FILE --init-hsms`: tokens, PINs, and the keys of one domain in
+ * each HSM. Their root secret is made here in locked memory. Run again, it
  * changes nothing.
  */
 #include "vault.h"
 
+#include "domain_keys.h"
 #include "init_token.h"
 
 #include <errno.h>
@@ -16,7 +17,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define KEK_SIZE 32 /* AES-256 */
 #define PIN_SIZE 16 /* octets of randomness in a PIN that is made here */
 
 struct plan {
@@ -67,60 +67,62 @@ static bool look_at_all(struct plan *plan, struct ch_error *err)
 	return true;
 }
 
-static size_t count_keks(const struct plan *plan)
+static size_t count_domains(const struct plan *plan)
 {
 	size_t count = 0;
 
 	for (size_t i = 0; i < plan->count; i++)
-		count += plan->states[i].has_kek;
+		count += plan->states[i].has_domain;
 	return count;
 }
 
-/* The key-encryption keys must be one and the same, else no key could be copied. */
-static bool check_same_kek(const struct plan *plan, struct ch_error *err)
+/* The domain's keys must be one and the same, else no key could be copied. */
+static bool check_same_domain(const struct plan *plan, struct ch_error *err)
 {
 	for (size_t i = 0; i < plan->count; i++) {
-		if (!plan->states[i].has_kek)
+		if (!plan->states[i].has_domain)
 			return ch_fail(err, CH_INTERNAL, "HSM '%s' has no key-encryption key",
 				       plan->configs[i].name);
-		if (memcmp(plan->states[i].kek_check, plan->states[0].kek_check,
-			   sizeof(plan->states[0].kek_check)) != 0)
+		if (memcmp(plan->states[i].domain_check, plan->states[0].domain_check,
+			   sizeof(plan->states[0].domain_check)) != 0)
 			return ch_fail(err, CH_CONFLICT,
-				       "HSMs '%s' and '%s' hold different key-encryption keys",
+				       "HSMs '%s' and '%s' are of different domains (their key-encryption "
+				       "keys differ)",
 				       plan->configs[0].name, plan->configs[i].name);
 	}
 	return true;
 }
 
-/* An HSM with keys under a key-encryption key that another lacks needs custodians' shares, not a new key. */
+/* An HSM with keys under a domain that another lacks needs custodians' shares, not a new domain. */
 static bool check_may_make(const struct plan *plan, struct ch_error *err)
 {
 	for (size_t i = 0; i < plan->count; i++)
-		if (plan->states[i].has_kek && plan->states[i].private_keys)
-			return ch_fail(err, CH_CONFLICT,
-				       "HSM '%s' holds %u keys, another HSM has no key-encryption key: a new "
-				       "one would not "
-				       "open them. Put the old one's token back",
-				       plan->configs[i].name, plan->states[i].private_keys);
+		if ((plan->states[i].has_domain || plan->states[i].has_partial) &&
+		    plan->states[i].private_keys)
+			return ch_fail(
+				err, CH_CONFLICT,
+				"HSM '%s' holds %u keys, an HSM lacks (some of) the domain's keys: new "
+				"ones would not open them. Put the old one's token back",
+				plan->configs[i].name, plan->states[i].private_keys);
 	return true;
 }
 
 static bool make_all(struct plan *plan, struct ch_error *err)
 {
-	CH_AUTO(ch_secret) kek = CH_NONE;
+	CH_AUTO(ch_secret) root = CH_NONE;
 
-	if (!check_may_make(plan, err) || !ch_secret_new(KEK_SIZE, &kek, err))
+	if (!check_may_make(plan, err) || !ch_secret_new(DOMAIN_ROOT_SIZE, &root, err))
 		return false;
-	ch_random(kek.data, kek.size);
+	ch_random(root.data, root.size);
 	for (size_t i = 0; i < plan->count; i++) {
 		if (!ensure_pin(plan->configs[i].pin_file, err) || !ensure_pin(plan->so_pin_files[i], err) ||
-		    !token_set_up(&plan->configs[i], plan->so_pin_files[i], ch_view(kek.data, kek.size),
+		    !token_set_up(&plan->configs[i], plan->so_pin_files[i], ch_view(root.data, root.size),
 				  &plan->states[i], err))
 			return false;
-		printf("HSM '%s': token '%s' initialised with the key-encryption key\n",
-		       plan->configs[i].name, plan->configs[i].token_label);
+		printf("HSM '%s': token '%s' initialised with the domain's keys\n", plan->configs[i].name,
+		       plan->configs[i].token_label);
 	}
-	return check_same_kek(plan, err);
+	return check_same_domain(plan, err);
 }
 
 static bool init(const struct vault_config *config, struct ch_error *err)
@@ -133,8 +135,8 @@ static bool init(const struct vault_config *config, struct ch_error *err)
 		done = done && ensure_pin(plan.configs[i].pin_file, err);
 	}
 	done = done && look_at_all(&plan, err);
-	if (done && count_keks(&plan) == plan.count) {
-		done = check_same_kek(&plan, err);
+	if (done && count_domains(&plan) == plan.count) {
+		done = check_same_domain(&plan, err);
 		if (done)
 			printf("%zu HSMs are initialised already: left as they are\n", plan.count);
 	} else if (done) {

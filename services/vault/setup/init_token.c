@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* init_token.c: makes a token and puts the key-encryption key into it. Called by init_hsms.c. */
+/* init_token.c: makes a token and puts the domain's keys into it. Called by init_hsms.c. */
 #include "init_token.h"
 
 #include "worker_pkcs11.h"
@@ -123,38 +123,70 @@ static bool count_private_keys(struct token_session *session, uint32_t *count, s
 	return rv == CKR_OK || token_fail(session, rv, "C_FindObjects", err);
 }
 
-static bool look(struct token_session *session, struct token_state *state, CK_OBJECT_HANDLE *kek,
-		 struct ch_error *err)
+static bool find_domain_key(struct token_session *session, const char *label, CK_OBJECT_HANDLE *handle,
+			    bool *found, struct ch_error *err)
 {
-	CK_ATTRIBUTE check = { CKA_CHECK_VALUE, state->kek_check, sizeof(state->kek_check) };
-	struct ch_error none;
+	struct ch_error why = CH_NONE;
+
+	*found = token_find_domain_key(session, label, handle, &why);
+	if (*found || why.code == CH_NOT_FOUND)
+		return true;
+	*err = why;
+	return false;
+}
+
+static bool look(struct token_session *session, struct token_state *state, struct ch_error *err)
+{
+	static const char *const labels[] = { HSM_KEK_LABEL, HSM_SEAL_LABEL, HSM_DATA_LABEL };
+	CK_ATTRIBUTE check = { CKA_CHECK_VALUE, state->domain_check, sizeof(state->domain_check) };
+	size_t count = 0;
 
 	state->initialised = true;
-	state->has_kek = token_find_kek(session, kek, &none);
-	if (!state->has_kek && none.code != CH_NOT_FOUND) {
-		*err = none;
-		return false;
+	for (size_t i = 0; i < CH_COUNT(labels); i++) {
+		CK_OBJECT_HANDLE handle;
+		bool found;
+
+		if (!find_domain_key(session, labels[i], &handle, &found, err))
+			return false;
+		if (found && i == 0 &&
+		    session->f->C_GetAttributeValue(session->handle, handle, &check, 1) != CKR_OK)
+			return ch_fail(err, CH_UNSUPPORTED,
+				       "the token gives no check value of its key-encryption key");
+		count += found;
 	}
-	if (state->has_kek && session->f->C_GetAttributeValue(session->handle, *kek, &check, 1) != CKR_OK)
-		return ch_fail(err, CH_UNSUPPORTED,
-			       "the token gives no check value of its key-encryption key");
+	state->has_domain = count == CH_COUNT(labels);
+	state->has_partial = count > 0 && !state->has_domain;
 	return count_private_keys(session, &state->private_keys, err);
 }
 
-static bool put_kek(struct token_session *session, struct token_state *state, CK_OBJECT_HANDLE old,
-		    struct ch_view kek, struct ch_error *err)
+static bool remove_domain(struct token_session *session, struct ch_error *err)
 {
-	CK_OBJECT_HANDLE handle;
+	static const char *const labels[] = { HSM_KEK_LABEL, HSM_SEAL_LABEL, HSM_DATA_LABEL };
 
-	if (state->has_kek && state->private_keys)
-		return ch_fail(err, CH_CONFLICT, "the token holds %u keys under its key-encryption key",
-			       state->private_keys);
-	if (state->has_kek)
-		session->f->C_DestroyObject(session->handle, old);
-	return token_create_kek(session, kek, err) && look(session, state, &handle, err);
+	for (size_t i = 0; i < CH_COUNT(labels); i++) {
+		CK_OBJECT_HANDLE handle;
+		bool found;
+
+		if (!find_domain_key(session, labels[i], &handle, &found, err))
+			return false;
+		if (found)
+			session->f->C_DestroyObject(session->handle, handle);
+	}
+	return true;
 }
 
-static bool set_up(const struct hsm_config *config, const char *so_pin_file, struct ch_view kek,
+static bool put_domain(struct token_session *session, struct token_state *state, struct ch_view root,
+		       struct ch_error *err)
+{
+	if ((state->has_domain || state->has_partial) && state->private_keys)
+		return ch_fail(err, CH_CONFLICT,
+			       "the token holds %u keys under the domain's keys that it has",
+			       state->private_keys);
+	return remove_domain(session, err) && token_create_domain(session, root, err) &&
+	       look(session, state, err);
+}
+
+static bool set_up(const struct hsm_config *config, const char *so_pin_file, struct ch_view root,
 		   struct token_state *state, struct ch_error *err)
 {
 	struct setup setup = { .config = config };
@@ -162,7 +194,6 @@ static bool set_up(const struct hsm_config *config, const char *so_pin_file, str
 	CH_AUTO(ch_secret) pin = CH_NONE;
 	CH_AUTO(ch_secret) so_pin = CH_NONE;
 	struct token_session session;
-	CK_OBJECT_HANDLE old = 0;
 	CK_RV rv;
 
 	if (!token_load_module(config->module, &setup.f, err) ||
@@ -173,17 +204,17 @@ static bool set_up(const struct hsm_config *config, const char *so_pin_file, str
 		return fail_rv(rv, "C_Initialize", err);
 	if (!find_slot(&setup, err))
 		return false;
-	if (!kek.size && (!setup.found || !setup.user_pin_set))
+	if (!root.size && (!setup.found || !setup.user_pin_set))
 		return true; /* only looking: there is nothing yet */
-	if (kek.size && (!setup.found || !setup.user_pin_set)) {
+	if (root.size && (!setup.found || !setup.user_pin_set)) {
 		if (!ch_secret_read_file(so_pin_file, PIN_CAP, &so_pin, err) ||
 		    (!setup.found && !make_token(&setup, &so_pin, err)) ||
 		    !set_user_pin(&setup, &so_pin, &pin, err))
 			return false;
 	}
-	if (!log_in(&setup, CKU_USER, &pin, &session, err) || !look(&session, state, &old, err))
+	if (!log_in(&setup, CKU_USER, &pin, &session, err) || !look(&session, state, err))
 		return false;
-	return !kek.size || put_kek(&session, state, old, kek, err);
+	return !root.size || put_domain(&session, state, root, err);
 }
 
 static void use_environment(const struct hsm_config *config)
@@ -193,7 +224,7 @@ static void use_environment(const struct hsm_config *config)
 		putenv(config->environment.items[i]);
 }
 
-bool token_set_up(const struct hsm_config *config, const char *so_pin_file, struct ch_view kek,
+bool token_set_up(const struct hsm_config *config, const char *so_pin_file, struct ch_view root,
 		  struct token_state *state, struct ch_error *err)
 {
 	int ends[2];
@@ -206,7 +237,7 @@ bool token_set_up(const struct hsm_config *config, const char *so_pin_file, stru
 	pid = fork();
 	if (pid == 0) {
 		use_environment(config);
-		state->failed = !set_up(config, so_pin_file, kek, state, &state->err);
+		state->failed = !set_up(config, so_pin_file, root, state, &state->err);
 		_exit(write(ends[1], state, sizeof(*state)) == (ssize_t)sizeof(*state) ? 0 : 1);
 	}
 	close(ends[1]);

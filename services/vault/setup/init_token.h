@@ -8,19 +8,21 @@
 
 struct token_state {
 	bool initialised; /* a token with the label exists */
-	bool has_kek;
+	bool has_domain;  /* all of the domain's keys */
+	bool has_partial; /* some of them only: an initialisation that was cut off, or one of an older version
+			   */
 	uint32_t private_keys;
-	uint8_t kek_check[3]; /* CKA_CHECK_VALUE of the key-encryption key */
+	uint8_t domain_check[3]; /* CKA_CHECK_VALUE of the key-encryption key */
 	bool failed;
 	struct ch_error err; /* where it failed */
 };
 
 /*
- * Starts a process with the HSM's environment that looks at its token, and where `kek` is not empty makes
- * what is missing: the token with its PINs, the key-encryption key. An existing key-encryption key is
+ * Starts a process with the HSM's environment that looks at its token, and where `root` (DOMAIN_ROOT_SIZE
+ * octets) is not empty makes what is missing: the token with its PINs, the domain's keys. Existing ones are
  * replaced only when the token holds no private key. pin_file and so_pin_file must exist.
  */
-CH_MUST_USE bool token_set_up(const struct hsm_config *config, const char *so_pin_file, struct ch_view kek,
+CH_MUST_USE bool token_set_up(const struct hsm_config *config, const char *so_pin_file, struct ch_view root,
 			      struct token_state *state, struct ch_error *err);
 
 #endif
