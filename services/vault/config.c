@@ -51,5 +51,9 @@ static const struct ch_conf_field fields[] = {
 	CH_CONF_NAMED("hsm_hang", struct vault_config, hsm_hang_us, CH_CONF_DURATION, .default_text = "2s",
 		      .min = 100 * CH_MILLISECOND, .max = CH_MINUTE,
 		      .help = "a worker that answers nothing for so long is killed and started again"),
+	CH_CONF_NAMED("hsm_keep_alive", struct vault_config, hsm_keep_alive_us, CH_CONF_DURATION,
+		      .default_text = "30s", .min = 100 * CH_MILLISECOND, .max = CH_HOUR,
+		      .help = "an HSM session that was idle for so long is checked; one that went bad is "
+			      "replaced before a caller needs it"),
 };
 const struct ch_conf_schema vault_schema = { "vault", fields, CH_COUNT(fields) };

@@ -169,16 +169,22 @@ bool vault_note_generated(struct vault *vault, const struct ch_bus_request *requ
 	return ch_audit_record(vault->audit, &generated, err);
 }
 
-void vault_note_hsm(void *state, const char *hsm, bool up, const char *why, size_t up_count)
+void vault_note_hsm(void *state, const char *hsm, enum hsm_change change, const char *why, size_t up_count)
 {
+	static const char *const types[] = {
+		[HSM_CAME_UP] = "hsm.up",
+		[HSM_WENT_DOWN] = "hsm.down",
+		[HSM_PIN_REFUSED] = "hsm.pin-refused",
+	};
 	struct vault *vault = state;
 	const struct ch_audit_detail details[] = { { "error", why } };
-	const struct ch_audit_event event = { .type = up ? "hsm.up" : "hsm.down",
-					      .outcome = up ? "success" : "failure",
+	bool failure = change == HSM_WENT_DOWN || change == HSM_PIN_REFUSED;
+	const struct ch_audit_event event = { .type = types[change],
+					      .outcome = failure ? "failure" : "success",
 					      .actor = vault->config->common.instance,
 					      .subject = hsm,
 					      .details = details,
-					      .detail_count = up ? 0 : CH_COUNT(details) };
+					      .detail_count = failure ? CH_COUNT(details) : 0 };
 	struct ch_error err;
 
 	ch_readiness_set(vault->hsm_readiness, up_count > 0, "no HSM is up");

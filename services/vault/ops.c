@@ -381,6 +381,7 @@ static Chancery__HsmStatus *status_message(struct vault *vault, size_t index)
 	message->signatures = status.signatures;
 	message->in_flight = status.in_flight;
 	message->restarts = status.restarts;
+	message->sessions = status.sessions;
 	message->last_error = ch_strdup(status.last_error);
 	return message;
 }

@@ -32,6 +32,7 @@ struct vault_config {
 	int64_t crl_max_validity_us;
 	int64_t ocsp_max_validity_us;
 	int64_t hsm_hang_us;
+	int64_t hsm_keep_alive_us;
 };
 extern const struct ch_conf_schema vault_schema; /* config.c */
 
@@ -126,7 +127,7 @@ void vault_note_failed(struct vault *vault, const struct vault_event *event, con
 CH_MUST_USE bool vault_note_generated(struct vault *vault, const struct ch_bus_request *request,
 				      const struct vault_key *key, struct ch_error *err);
 /* hsm_pool_options.event; state is the struct vault. */
-void vault_note_hsm(void *state, const char *hsm, bool up, const char *why, size_t up_count);
+void vault_note_hsm(void *state, const char *hsm, enum hsm_change change, const char *why, size_t up_count);
 /* Signatures that are not recorded one by one: a vault.summary event each minute and at the end. */
 CH_MUST_USE bool vault_summary_start(struct vault *vault, struct vault_summary **summary,
 				     struct ch_error *err);

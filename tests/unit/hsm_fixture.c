@@ -16,14 +16,14 @@
 
 #include <cmocka.h>
 
-static void note_event(void *state, const char *hsm, bool up, const char *why, size_t up_count)
+static void note_event(void *state, const char *hsm, enum hsm_change change, const char *why, size_t up_count)
 {
 	struct event_log *events = state;
 
 	(void)hsm;
 	(void)why;
 	(void)up_count;
-	atomic_fetch_add(up ? &events->ups : &events->downs, 1);
+	atomic_fetch_add(&events->of[change], 1);
 }
 
 /* --- two tokens with one key-encryption key --- */
@@ -51,10 +51,11 @@ static void make_token_directory(struct fixture *fixture, size_t i, const char *
 	assert_int_equal(mkdir(fixture->paths[i], 0700), 0);
 	assert_int_equal(mkdir(tokens, 0700), 0);
 	write_text(configuration, text);
-	fixture->environments[i] = ch_format("SOFTHSM2_CONF=%s", configuration);
+	fixture->environments[i][0] = ch_format("SOFTHSM2_CONF=%s", configuration);
+	fixture->environments[i][1] = ch_format("FAULTY_PKCS11_DIRECTORY=%s", fixture->paths[i]);
 	*config = (struct hsm_config){ .name = ch_strdup(name),
 				       .module = (char *)MODULE,
-				       .environment = { &fixture->environments[i], 1 },
+				       .environment = { fixture->environments[i], 2 },
 				       .token_label = ch_format("chancery-%s", name),
 				       .pin_file = ch_format("%s/%s/pin", fixture->directory, name),
 				       .sessions = 4,
@@ -81,6 +82,7 @@ void start_pool(struct fixture *fixture)
 						  .program = "/proc/self/exe",
 						  .sandbox = true,
 						  .hang_us = HANG_US,
+						  .keep_alive_us = KEEP_ALIVE_US,
 						  .event = note_event,
 						  .event_state = &fixture->events };
 	struct ch_error err;
@@ -89,7 +91,7 @@ void start_pool(struct fixture *fixture)
 		fail_msg("%s", err.message);
 }
 
-int set_up(void **state)
+int set_up_tokens(void **state)
 {
 	struct fixture *fixture = ch_alloc(sizeof(*fixture));
 	uint8_t root[32];
@@ -101,9 +103,18 @@ int set_up(void **state)
 	make_token_directory(fixture, 1, "b");
 	initialise_token(fixture, 0, ch_view(root, sizeof(root)));
 	initialise_token(fixture, 1, ch_view(root, sizeof(root)));
+	*state = fixture;
+	return 0;
+}
+
+int set_up(void **state)
+{
+	struct fixture *fixture;
+
+	set_up_tokens(state);
+	fixture = *state;
 	start_pool(fixture);
 	assert_true(hsm_pool_wait_up(fixture->pool, BOTH, UP_LIMIT));
-	*state = fixture;
 	return 0;
 }
 
@@ -117,7 +128,8 @@ int tear_down(void **state)
 		free(fixture->configs[i].name);
 		free(fixture->configs[i].token_label);
 		free(fixture->configs[i].pin_file);
-		free(fixture->environments[i]);
+		free(fixture->environments[i][0]);
+		free(fixture->environments[i][1]);
 		free(fixture->paths[i]);
 	}
 	free(fixture);

@@ -11,28 +11,30 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define MODULE   "/usr/lib/softhsm/libsofthsm2.so"
-#define BOTH     3u
-#define ONLY_A   1u
-#define ONLY_B   2u
-#define UP_LIMIT (20 * CH_SECOND)
-#define HANG_US  (500 * CH_MILLISECOND)
-#define CALLERS  4
+#define MODULE        "/usr/lib/softhsm/libsofthsm2.so"
+#define BOTH          3u
+#define ONLY_A        1u
+#define ONLY_B        2u
+#define UP_LIMIT      (20 * CH_SECOND)
+#define HANG_US       (500 * CH_MILLISECOND)
+#define CALLERS       4
+#define KEEP_ALIVE_US (200 * CH_MILLISECOND)
 
 struct event_log {
-	atomic_int downs, ups;
+	atomic_int of[HSM_PIN_REFUSED + 1]; /* by enum hsm_change */
 };
 
 struct fixture {
 	char directory[64];
 	struct hsm_config configs[2];
-	char *environments[2];
+	char *environments[2][2];
 	char *paths[2];
 	struct hsm_pool *pool;
 	struct event_log events;
 };
 
-/* Both HSMs are up. */
+int set_up_tokens(void **state);
+/* The same with a pool whose HSMs are both up. */
 int set_up(void **state);
 int tear_down(void **state);
 void start_pool(struct fixture *fixture);

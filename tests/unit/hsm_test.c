@@ -140,7 +140,7 @@ static void a_killed_worker_costs_no_caller_an_error(void **state)
 	}
 	assert_true(hsm_pool_wait_up(fixture->pool, BOTH, UP_LIMIT));
 	stop_load(&load);
-	assert_true(atomic_load(&fixture->events.downs) >= 6);
+	assert_true(atomic_load(&fixture->events.of[HSM_WENT_DOWN]) >= 6);
 	ch_bytes_free(&key.public_key_info);
 }
 

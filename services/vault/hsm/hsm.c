@@ -180,7 +180,6 @@ void hsm_reply(struct hsm *hsm, struct hsm_item *item, Chancery__HsmReply *reply
 			if (hsm->signatures_metric)
 				ch_metric_add(hsm->signatures_metric, 1);
 		}
-		hsm->failures = 0;
 		item->reply = reply;
 		item->served_by = hsm->index;
 		finish(item);
@@ -263,8 +262,7 @@ const char *hsm_hung(const struct hsm *hsm, int64_t now_us)
 			continue;
 		if (now_us - hsm->last_reply_us >= limit)
 			return "it answered nothing in time";
-		if (hsm->replies - item->replies_at_send >
-		    item->ahead_at_send + 2 * (uint64_t)hsm->config->sessions)
+		if (hsm->replies - item->replies_at_send > item->ahead_at_send + 2 * (uint64_t)hsm->sessions)
 			return "one of its sessions hangs";
 	}
 	return NULL;
@@ -290,6 +288,11 @@ static bool open_hsm(struct hsm_pool *pool, size_t index, struct ch_error *err)
 					 "Requests that the HSM has not answered yet", labels);
 		hsm->signatures_metric = ch_metrics_counter(metrics, "chancery_vault_hsm_signatures_total",
 							    "Signatures that the HSM made", labels);
+		hsm->pin_refused_metric =
+			ch_metrics_gauge(metrics, "chancery_vault_hsm_pin_refused",
+					 "The HSM refused its PIN and is not tried again (1)", labels);
+		hsm->sessions_metric = ch_metrics_gauge(metrics, "chancery_vault_hsm_sessions",
+							"Sessions that the HSM's worker has", labels);
 	}
 	hsm->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (hsm->wake_fd < 0)
@@ -415,6 +418,7 @@ void hsm_pool_status(struct hsm_pool *pool, size_t index, struct hsm_status *sta
 				       .signatures = hsm->signatures,
 				       .in_flight = hsm->in_flight_count,
 				       .restarts = hsm->restarts,
+				       .sessions = hsm->sessions,
 				       .pid = hsm->pid };
 	memcpy(status->last_error, hsm->last_error, sizeof(status->last_error));
 	pthread_mutex_unlock(&pool->lock);

@@ -30,15 +30,21 @@ struct hsm_config {
 
 struct hsm_pool;
 
+enum hsm_change {
+	HSM_CAME_UP,
+	HSM_WENT_DOWN,
+	HSM_PIN_REFUSED, /* not tried again by itself */
+};
+
 struct hsm_pool_options {
 	const struct hsm_config *hsms; /* borrowed, outlives the pool */
 	size_t count;                  /* 1 to HSM_MAX */
 	const char *program; /* what is executed with --hsm-worker NAME: normally this very program */
 	bool sandbox;
-	int64_t hang_us; /* a worker that does not answer for this long is killed; 0: 2 s */
-	/* Told when an HSM comes up or is lost, and how many are up then; from the pool's threads; may be
-	 * NULL. */
-	void (*event)(void *state, const char *hsm, bool up, const char *why, size_t up_count);
+	int64_t hang_us;       /* a worker that does not answer for this long is killed; 0: 2 s */
+	int64_t keep_alive_us; /* a session that was idle for so long is checked; 0: never */
+	/* Told what becomes of an HSM, and how many are up then; from the pool's threads; may be NULL. */
+	void (*event)(void *state, const char *hsm, enum hsm_change change, const char *why, size_t up_count);
 	void *event_state;
 	struct ch_metrics *metrics; /* may be NULL */
 };
@@ -64,6 +70,7 @@ struct hsm_status {
 	uint64_t signatures;
 	uint32_t in_flight;
 	uint32_t restarts;
+	uint32_t sessions; /* of the worker that is or was up */
 	pid_t pid;
 	char last_error[256];
 };

@@ -15,6 +15,9 @@
 /* The descriptor that a worker finds its socket at. */
 #define HSM_WORKER_FD 3
 
+/* A reply's id where the worker was not asked: an idle session went bad. */
+#define HSM_UNASKED_ID UINT64_MAX
+
 void hsm_frame_append(struct ch_buffer *out, const ProtobufCMessage *message);
 
 /* Blocks until the whole frame is written. CH_UNAVAILABLE where the other end is gone. */

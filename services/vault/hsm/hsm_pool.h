@@ -34,10 +34,12 @@ struct hsm {
 	int64_t restart_at_us;
 	uint32_t failures; /* in a row */
 	uint32_t restarts;
+	uint32_t sessions; /* of the worker; the token may allow fewer than configured */
 	uint64_t signatures;
 	char last_error[256];
 
 	struct ch_metric *up_metric, *restarts_metric, *signatures_metric, *in_flight_metric;
+	struct ch_metric *pin_refused_metric, *sessions_metric;
 };
 
 struct hsm_batch {

@@ -23,22 +23,23 @@
 #define OPEN_LIMIT_US   (15 * CH_SECOND)
 #define BACKOFF_US      (100 * CH_MILLISECOND)
 #define BACKOFF_CAP_US  (5 * CH_SECOND)
-#define SETTLED_US      (5 * CH_SECOND) /* up for so long: the next loss is a first one again */
+#define SETTLED_US      (2 * CH_SECOND) /* up for so long: the next loss is a first one again */
 #define BUSY_TICK_MS    50
 #define IDLE_TICK_MS    1000
 #define OPEN_REQUEST_ID 0
 #define DOWN_AFTER      3 /* failures in a row until the state is "down" */
 
-static void tell(struct hsm *hsm, bool up, const char *why)
+static void tell(struct hsm *hsm, enum hsm_change change, const char *why)
 {
 	const struct hsm_pool_options *options = &hsm->pool->options;
-
 	unsigned bits = hsm_pool_up(hsm->pool);
 
 	if (hsm->up_metric)
-		ch_metric_set(hsm->up_metric, up);
+		ch_metric_set(hsm->up_metric, change == HSM_CAME_UP);
+	if (hsm->pin_refused_metric)
+		ch_metric_set(hsm->pin_refused_metric, change == HSM_PIN_REFUSED);
 	if (options->event)
-		options->event(options->event_state, hsm->config->name, up, why,
+		options->event(options->event_state, hsm->config->name, change, why,
 			       (size_t)__builtin_popcount(bits));
 }
 
@@ -92,6 +93,7 @@ static void append_open(struct hsm *hsm)
 	open.paths = hsm->config->paths.items;
 	open.n_paths = hsm->config->paths.count;
 	open.sandbox = hsm->pool->options.sandbox;
+	open.keep_alive_ms = (uint32_t)(hsm->pool->options.keep_alive_us / CH_MILLISECOND);
 	request.id = OPEN_REQUEST_ID;
 	request.open = &open;
 	hsm_frame_append(&hsm->out, &request.base);
@@ -184,38 +186,43 @@ static void lose(struct hsm *hsm, bool halt, const char *why)
 	if (hsm->restarts_metric)
 		ch_metric_add(hsm->restarts_metric, 1);
 	if (halt)
-		ch_log_error("HSM '%s' is down until the vault is restarted: %s", hsm->config->name, why);
+		ch_log_error("HSM '%s' is down until a person sees to it: %s", hsm->config->name, why);
 	else if (first || hsm->failures == DOWN_AFTER)
 		ch_log_warn("HSM '%s' is lost: %s%s; starting its worker again", hsm->config->name, why, how);
 	if (first)
-		tell(hsm, false, why);
+		tell(hsm, HSM_WENT_DOWN, why);
+	if (halt)
+		tell(hsm, HSM_PIN_REFUSED, why);
 }
 
 /* --- serving --- */
 
-static void come_up(struct hsm *hsm)
+static void come_up(struct hsm *hsm, uint32_t sessions)
 {
 	pthread_mutex_lock(&hsm->pool->lock);
 	hsm->state = HSM_UP;
 	hsm->told_down = false;
+	hsm->sessions = sessions;
 	hsm->up_since_us = hsm->last_reply_us = ch_monotonic_us();
 	hsm->last_error[0] = 0;
 	hsm_assign_waiting(hsm->pool);
 	pthread_cond_broadcast(&hsm->pool->changed);
 	pthread_mutex_unlock(&hsm->pool->lock);
-	ch_log_info("HSM '%s' is up: token '%s', %d sessions", hsm->config->name, hsm->config->token_label,
-		    (int)hsm->config->sessions);
-	tell(hsm, true, "");
+	if (hsm->sessions_metric)
+		ch_metric_set(hsm->sessions_metric, sessions);
+	ch_log_info("HSM '%s' is up: token '%s', %u sessions", hsm->config->name, hsm->config->token_label,
+		    sessions);
+	tell(hsm, HSM_CAME_UP, "");
 }
 
 /* False: the worker was ended. */
 static bool take_open_reply(struct hsm *hsm, const Chancery__HsmReply *reply)
 {
 	if (reply->code != CH_OK) {
-		lose(hsm, reply->code == CH_DENIED, reply->message);
+		lose(hsm, reply->pin_refused, reply->message);
 		return false;
 	}
-	come_up(hsm);
+	come_up(hsm, reply->sessions);
 	return true;
 }
 
@@ -237,8 +244,8 @@ static bool take_reply(struct hsm *hsm, Chancery__HsmReply *reply)
 	if (item && !sick)
 		hsm_reply(hsm, item, reply); /* takes it */
 	else
-		chancery__hsm_reply__free_unpacked(reply,
-						   NULL); /* given up at its deadline; or reassigned below */
+		/* given up at its deadline, or reassigned below, or told unasked */
+		chancery__hsm_reply__free_unpacked(reply, NULL);
 	pthread_mutex_unlock(&hsm->pool->lock);
 	if (sick)
 		lose(hsm, false, sick);

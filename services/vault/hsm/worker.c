@@ -5,10 +5,11 @@
  */
 #include "worker.h"
 
+#include "clock/clock.h"
 #include "hsm_channel.h"
 #include "log/log.h"
 #include "sandbox/sandbox.h"
-#include "worker_pkcs11.h"
+#include "worker_login.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -31,7 +33,9 @@ struct worker {
 	struct token *token;
 	pthread_mutex_t queue_lock;
 	pthread_cond_t queue_filled;
-	struct job *queue;          /* guarded by queue_lock */
+	struct job *queue;     /* guarded by queue_lock */
+	int64_t keep_alive_us; /* 0: idle sessions are left alone */
+	uint32_t sessions;
 	pthread_mutex_t write_lock; /* guards writing to HSM_WORKER_FD */
 };
 
@@ -139,15 +143,43 @@ static void answer(struct session_thread *thread, const Chancery__HsmRequest *re
 	send_reply(thread->worker, &reply);
 }
 
+/* An idle session that went bad is told of unasked, so that no caller's request finds out. */
+static void check_idle(struct session_thread *thread)
+{
+	Chancery__HsmReply reply = CHANCERY__HSM_REPLY__INIT;
+	struct ch_error err = CH_NONE;
+
+	if (token_session_check(&thread->session, &err))
+		return;
+	reply.id = HSM_UNASKED_ID;
+	reply.code = err.code;
+	reply.message = err.message;
+	reply.restart = true;
+	send_reply(thread->worker, &reply);
+}
+
+/* With the queue's lock held. False: nothing came for as long as a session may be idle. */
+static bool wait_filled(struct worker *worker, int64_t until_us)
+{
+	struct timespec until = { until_us / CH_SECOND, until_us % CH_SECOND * 1000 };
+
+	if (!worker->keep_alive_us)
+		return pthread_cond_wait(&worker->queue_filled, &worker->queue_lock) == 0;
+	return pthread_cond_timedwait(&worker->queue_filled, &worker->queue_lock, &until) == 0;
+}
+
+/* NULL: the session was idle for long. */
 static struct job *take_job(struct worker *worker)
 {
+	int64_t until_us = ch_monotonic_us() + worker->keep_alive_us;
 	struct job *job;
 
 	pthread_mutex_lock(&worker->queue_lock);
-	while (!worker->queue)
-		pthread_cond_wait(&worker->queue_filled, &worker->queue_lock);
+	while (!worker->queue && wait_filled(worker, until_us))
+		;
 	job = worker->queue;
-	DL_DELETE(worker->queue, job);
+	if (job)
+		DL_DELETE(worker->queue, job);
 	pthread_mutex_unlock(&worker->queue_lock);
 	return job;
 }
@@ -159,6 +191,10 @@ static void *serve_session(void *state)
 	for (;;) {
 		struct job *job = take_job(thread->worker);
 
+		if (!job) {
+			check_idle(thread);
+			continue;
+		}
 		answer(thread, job->request);
 		chancery__hsm_request__free_unpacked(job->request, NULL);
 		free(job);
@@ -192,25 +228,48 @@ static bool enter_sandbox(const Chancery__HsmOpen *open, struct ch_error *err)
 	return entered;
 }
 
+static bool start_thread(struct worker *worker, struct ch_error *err)
+{
+	struct session_thread *thread = ch_alloc(sizeof(*thread)); /* as long as the process */
+	pthread_t id;
+
+	thread->worker = worker;
+	if (!token_session_open(worker->token, &thread->session, err)) {
+		free(thread);
+		return false;
+	}
+	if (pthread_create(&id, NULL, serve_session, thread) != 0)
+		return ch_fail(err, CH_INTERNAL, "cannot start session thread %u", worker->sessions);
+	pthread_detach(id);
+	worker->sessions++;
+	return true;
+}
+
+/* As many as asked for; fewer where the token announces or then has fewer. */
+static bool start_threads(struct worker *worker, uint32_t wanted, struct ch_error *err)
+{
+	uint32_t allowed = token_sessions(worker->token);
+
+	while (worker->sessions < allowed)
+		if (!start_thread(worker, err)) {
+			if (worker->sessions == 0 || err->code != CH_EXHAUSTED)
+				return false;
+			break; /* other processes hold the rest */
+		}
+	if (worker->sessions < wanted)
+		ch_log_warn("%u sessions instead of %u: the token does not allow more", worker->sessions,
+			    wanted);
+	return true;
+}
+
 /* Opens the token and a session for each thread, then closes the rest of the system to this process. */
 static bool start(struct worker *worker, const Chancery__HsmOpen *open, struct ch_error *err)
 {
 	if (open->sessions < 1 || open->sessions > SESSIONS_CAP)
 		return ch_fail(err, CH_INVALID, "%u sessions, 1 to %d allowed", open->sessions, SESSIONS_CAP);
-	if (!token_open(open, &worker->token, err) || (open->sandbox && !enter_sandbox(open, err)))
-		return false;
-	for (uint32_t i = 0; i < open->sessions; i++) {
-		struct session_thread *thread = ch_alloc(sizeof(*thread)); /* as long as the process */
-		pthread_t id;
-
-		thread->worker = worker;
-		if (!token_session_open(worker->token, &thread->session, err))
-			return false;
-		if (pthread_create(&id, NULL, serve_session, thread) != 0)
-			return ch_fail(err, CH_INTERNAL, "cannot start session thread %u", i);
-		pthread_detach(id);
-	}
-	return true;
+	worker->keep_alive_us = open->keep_alive_ms * CH_MILLISECOND;
+	return token_open(open, &worker->token, err) && (!open->sandbox || enter_sandbox(open, err)) &&
+	       start_threads(worker, open->sessions, err);
 }
 
 /* The first request opens; its reply says whether this worker can serve. */
@@ -225,7 +284,9 @@ static bool handle_open(struct worker *worker, const Chancery__HsmRequest *reque
 	if (!opened) {
 		reply.code = err.code;
 		reply.message = err.message;
+		reply.pin_refused = err.code == CH_DENIED;
 	} else {
+		reply.sessions = worker->sessions;
 		reply.token_label = request->open->token_label;
 	}
 	send_reply(worker, &reply);
@@ -253,16 +314,26 @@ static Chancery__HsmRequest *next_request(struct hsm_reader *reader)
 	return request;
 }
 
+static void init_queue(struct worker *worker)
+{
+	pthread_condattr_t attributes;
+
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&worker->queue_filled, &attributes);
+	pthread_condattr_destroy(&attributes);
+}
+
 int hsm_worker_main(const char *name)
 {
 	struct worker worker = { .name = name,
 				 .queue_lock = PTHREAD_MUTEX_INITIALIZER,
-				 .queue_filled = PTHREAD_COND_INITIALIZER,
 				 .write_lock = PTHREAD_MUTEX_INITIALIZER };
 	CH_AUTO(hsm_reader) reader = CH_NONE;
 	Chancery__HsmRequest *request;
 	bool opened;
 
+	init_queue(&worker);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_DUMPABLE, 0);
 	signal(SIGPIPE, SIG_IGN);

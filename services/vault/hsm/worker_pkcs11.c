@@ -6,17 +6,18 @@
 #include "worker_pkcs11.h"
 
 #include "der/der.h"
+#include "worker_login.h"
 
 #include <dlfcn.h>
 #include <libp11.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
 
 #define KEY_ID_DIGITS 32
-#define PIN_CAP       256
 
 struct cached_handle {
 	char key_id[KEY_ID_DIGITS + 1]; /* or the label of one of the domain's keys */
@@ -28,7 +29,10 @@ struct token {
 	CK_FUNCTION_LIST *f;
 	CK_SLOT_ID slot;
 	char *label;
-	PKCS11_CTX *context; /* holds the module's C_Initialize */
+	PKCS11_CTX *context;        /* holds the module's C_Initialize */
+	struct token_session first; /* logged in through it; the first session thread gets it */
+	uint32_t session_limit;
+	atomic_bool has_kek; /* seen by this process */
 	pthread_rwlock_t lock;
 	struct cached_handle *handles; /* guarded by lock */
 };
@@ -72,7 +76,7 @@ static bool is_sick(CK_RV rv)
 		CKR_DEVICE_ERROR,           CKR_DEVICE_REMOVED,       CKR_DEVICE_MEMORY,
 		CKR_TOKEN_NOT_PRESENT,      CKR_TOKEN_NOT_RECOGNIZED, CKR_CRYPTOKI_NOT_INITIALIZED,
 		CKR_GENERAL_ERROR,          CKR_FUNCTION_FAILED,      CKR_HOST_MEMORY,
-		CKR_SLOT_ID_INVALID,
+		CKR_SLOT_ID_INVALID,        CKR_OPERATION_ACTIVE,     CKR_OPERATION_NOT_INITIALIZED,
 	};
 
 	for (size_t i = 0; i < CH_COUNT(signs); i++)
@@ -100,6 +104,13 @@ static const char *rv_name(CK_RV rv)
 		{ CKR_SESSION_HANDLE_INVALID, "CKR_SESSION_HANDLE_INVALID" },
 		{ CKR_USER_NOT_LOGGED_IN, "CKR_USER_NOT_LOGGED_IN" },
 		{ CKR_DEVICE_ERROR, "CKR_DEVICE_ERROR" },
+		{ CKR_CRYPTOKI_NOT_INITIALIZED, "CKR_CRYPTOKI_NOT_INITIALIZED" },
+		{ CKR_HOST_MEMORY, "CKR_HOST_MEMORY" },
+		{ CKR_DEVICE_MEMORY, "CKR_DEVICE_MEMORY" },
+		{ CKR_OPERATION_ACTIVE, "CKR_OPERATION_ACTIVE" },
+		{ CKR_TOKEN_NOT_RECOGNIZED, "CKR_TOKEN_NOT_RECOGNIZED" },
+		{ CKR_SESSION_CLOSED, "CKR_SESSION_CLOSED" },
+		{ CKR_SESSION_COUNT, "CKR_SESSION_COUNT" },
 		{ CKR_DEVICE_REMOVED, "CKR_DEVICE_REMOVED" },
 		{ CKR_TOKEN_NOT_PRESENT, "CKR_TOKEN_NOT_PRESENT" },
 		{ CKR_GENERAL_ERROR, "CKR_GENERAL_ERROR" },
@@ -122,7 +133,10 @@ static const char *rv_name(CK_RV rv)
 
 bool token_fail(struct token_session *session, CK_RV rv, const char *call, struct ch_error *err)
 {
-	enum ch_code code = is_sick(rv) ? CH_UNAVAILABLE : is_unsupported(rv) ? CH_UNSUPPORTED : CH_INTERNAL;
+	enum ch_code code = is_sick(rv)               ? CH_UNAVAILABLE
+			    : is_unsupported(rv)      ? CH_UNSUPPORTED
+			    : rv == CKR_SESSION_COUNT ? CH_EXHAUSTED
+						      : CH_INTERNAL;
 
 	if (is_sick(rv))
 		session->sick = true;
@@ -175,31 +189,14 @@ static PKCS11_SLOT *find_slot(PKCS11_CTX *context, const char *label, struct ch_
 	return NULL;
 }
 
-static bool is_pin_refusal(CK_RV rv)
+static bool open_session(struct token *token, struct token_session *session, struct ch_error *err)
 {
-	return rv == CKR_PIN_INCORRECT || rv == CKR_PIN_LOCKED || rv == CKR_PIN_LEN_RANGE ||
-	       rv == CKR_PIN_INVALID || rv == CKR_PIN_EXPIRED || rv == CKR_USER_PIN_NOT_INITIALIZED;
-}
-
-/*
- * One try. A wrong PIN is CH_DENIED, which the supervisor never retries: tries are what locks a token. Not
- * through libp11, whose PKCS11_login does not tell a wrong PIN from a lost device. The session stays open,
- * and so the log-in.
- */
-static bool log_in(struct token *token, const char *pin_file, struct ch_error *err)
-{
-	CH_AUTO(ch_secret) pin = CH_NONE;
-	struct token_session session;
 	CK_RV rv;
 
-	if (!ch_secret_read_file(pin_file, PIN_CAP, &pin, err) || !token_session_open(token, &session, err))
-		return false;
-	rv = token->f->C_Login(session.handle, CKU_USER, pin.data, pin.size);
-	if (is_pin_refusal(rv))
-		return ch_fail(err, CH_DENIED,
-			       "token '%s': the PIN in '%s' was refused (%s, 0x%lx); not tried again",
-			       token->label, pin_file, rv_name(rv), rv);
-	return rv == CKR_OK || token_fail(&session, rv, "C_Login", err);
+	*session = (struct token_session){ .token = token, .f = token->f };
+	rv = token->f->C_OpenSession(token->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
+				     &session->handle);
+	return rv == CKR_OK || token_fail(session, rv, "C_OpenSession", err);
 }
 
 bool token_open(const Chancery__HsmOpen *open, struct token **token, struct ch_error *err)
@@ -220,7 +217,26 @@ bool token_open(const Chancery__HsmOpen *open, struct token **token, struct ch_e
 		return false; /* the worker process ends now: nothing is freed */
 	*token = token_of_slot(f, PKCS11_get_slotid_from_slot(slot), open->token_label);
 	(*token)->context = context;
-	return log_in(*token, open->pin_file, err);
+	if (!open_session(*token, &(*token)->first, err) ||
+	    !token_log_in(&(*token)->first, open->pin_file, err))
+		return false;
+	(*token)->session_limit = token_session_limit(&(*token)->first, open->sessions);
+	return true;
+}
+
+CK_SLOT_ID token_slot(const struct token *token)
+{
+	return token->slot;
+}
+
+const char *token_label(const struct token *token)
+{
+	return token->label;
+}
+
+uint32_t token_sessions(const struct token *token)
+{
+	return token->session_limit;
 }
 
 struct token *token_of_slot(CK_FUNCTION_LIST *f, CK_SLOT_ID slot, const char *label)
@@ -236,12 +252,11 @@ struct token *token_of_slot(CK_FUNCTION_LIST *f, CK_SLOT_ID slot, const char *la
 
 bool token_session_open(struct token *token, struct token_session *session, struct ch_error *err)
 {
-	CK_RV rv;
-
-	*session = (struct token_session){ .token = token, .f = token->f };
-	rv = token->f->C_OpenSession(token->slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
-				     &session->handle);
-	return rv == CKR_OK || token_fail(session, rv, "C_OpenSession", err);
+	if (!token->first.handle)
+		return open_session(token, session, err);
+	*session = token->first; /* the log-in's session counts towards the token's limit: it is used too */
+	token->first.handle = 0;
+	return true;
 }
 
 /* --- finding --- */
@@ -280,7 +295,20 @@ bool token_find_domain_key(struct token_session *session, const char *label, CK_
 
 bool token_find_kek(struct token_session *session, CK_OBJECT_HANDLE *handle, struct ch_error *err)
 {
-	return token_find_domain_key(session, HSM_KEK_LABEL, handle, err);
+	if (!token_find_domain_key(session, HSM_KEK_LABEL, handle, err))
+		return false;
+	atomic_store(&session->token->has_kek, true);
+	return true;
+}
+
+bool token_lost_kek(struct token_session *session, struct ch_error *err)
+{
+	if (!atomic_load(&session->token->has_kek))
+		return false; /* a token that waits to be filled */
+	session->sick = true;
+	ch_error_set(err, CH_UNAVAILABLE, "token '%s': its key-encryption key is gone",
+		     session->token->label);
+	return true;
 }
 
 static bool cached(struct token *token, const char *key_id, CK_OBJECT_HANDLE *handle)
@@ -342,7 +370,7 @@ static bool missing_key(struct token_session *session, struct ch_error *err)
 	CK_OBJECT_HANDLE kek;
 
 	if (err && err->code == CH_NOT_FOUND && !token_find_kek(session, &kek, NULL))
-		session->sick = true;
+		token_lost_kek(session, err);
 	return false;
 }
 

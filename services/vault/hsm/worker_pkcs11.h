@@ -2,8 +2,8 @@
 /*
  * worker_pkcs11.h: one token of one PKCS#11 module, as an HSM worker sees it. libp11 loads the module, finds
  * the token and logs in; what libp11 0.4.12 has no call for goes to the same module's function list.
- * worker_pkcs11.c opens and finds, worker_sign.c signs, worker_keys.c makes, copies and removes keys,
- * worker_domain.c makes and uses the domain's own keys.
+ * worker_pkcs11.c opens and finds, worker_login.c logs in and checks, worker_sign.c signs, worker_keys.c
+ * makes, copies and removes keys, worker_domain.c makes and uses the domain's own keys.
  */
 #ifndef VAULT_WORKER_PKCS11_H
 #define VAULT_WORKER_PKCS11_H
@@ -36,6 +36,11 @@ struct token_session {
  * lock CH_UNAVAILABLE  no such module or token now; a later try may succeed
  */
 CH_MUST_USE bool token_open(const Chancery__HsmOpen *open, struct token **token, struct ch_error *err);
+CK_SLOT_ID token_slot(const struct token *token);
+const char *token_label(const struct token *token);
+/* How many sessions the token lets this process have; at most as many as were asked for. */
+uint32_t token_sessions(const struct token *token);
+/* CH_EXHAUSTED where others hold the token's sessions. */
 CH_MUST_USE bool token_session_open(struct token *token, struct token_session *session, struct ch_error *err);
 
 /* Sets *err for a CKR_… code and marks the session where it is a sign of a lost session, login or device. */
@@ -56,6 +61,9 @@ CH_MUST_USE bool token_find_domain_key(struct token_session *session, const char
 /* The same, remembered until token_forget_key with the label. */
 CH_MUST_USE bool token_domain_key(struct token_session *session, const char *label, CK_OBJECT_HANDLE *handle,
 				  struct ch_error *err);
+/* The key-encryption key was not found. True, and the session is sick, where this process saw it before: the
+ * token was taken away under us. */
+bool token_lost_kek(struct token_session *session, struct ch_error *err);
 
 /* A row for each algorithm name of libcommon/x509/algorithm.c. */
 struct token_algorithm {
