@@ -5,6 +5,8 @@
  */
 #include "vaultclient/vaultclient.h"
 
+#include "vaultclient/internal.h"
+
 #include <stdlib.h>
 
 struct ch_vault_client {
@@ -24,12 +26,17 @@ void ch_vault_client_free(struct ch_vault_client *client)
 	free(client);
 }
 
-static ProtobufCBinaryData binary(struct ch_view view)
+struct ch_bus_client *ch_vault_client_bus(struct ch_vault_client *client)
+{
+	return client->bus;
+}
+
+ProtobufCBinaryData ch_vault_binary(struct ch_view view)
 {
 	return (ProtobufCBinaryData){ .len = view.size, .data = (uint8_t *)view.data };
 }
 
-static void set_context(struct ch_bus_call *call, const struct ch_vault_context *context)
+void ch_vault_set_context(struct ch_bus_call *call, const struct ch_vault_context *context)
 {
 	if (!context)
 		return;
@@ -74,13 +81,13 @@ bool ch_vault_sign(struct ch_vault_client *client, const struct ch_vault_context
 
 	asked.key_id = (char *)item->key_id;
 	asked.purpose = item->purpose;
-	asked.to_be_signed = binary(item->to_be_signed);
-	asked.content = binary(item->content);
+	asked.to_be_signed = ch_vault_binary(item->to_be_signed);
+	asked.content = ch_vault_binary(item->content);
 	asked.approvals = (Chancery__Approval **)item->approvals;
 	asked.n_approvals = item->approval_count;
 	request.items = items;
 	request.n_items = 1;
-	set_context(&call, context);
+	ch_vault_set_context(&call, context);
 	return ch_bus_call(client->bus, &call, &reply, err) &&
 	       take_result((const Chancery__SignReply *)reply, signature, err);
 }
@@ -99,7 +106,7 @@ bool ch_vault_generate_key(struct ch_vault_client *client, const struct ch_vault
 	CH_AUTO(ch_proto) reply = NULL;
 	Chancery__GenerateKeyReply *answer;
 
-	set_context(&call, context);
+	ch_vault_set_context(&call, context);
 	if (!ch_bus_call(client->bus, &call, &reply, err))
 		return false;
 	answer = (Chancery__GenerateKeyReply *)reply;
@@ -121,7 +128,7 @@ bool ch_vault_list_keys(struct ch_vault_client *client, const struct ch_vault_co
 	};
 	ProtobufCMessage *answer = NULL;
 
-	set_context(&call, context);
+	ch_vault_set_context(&call, context);
 	if (!ch_bus_call(client->bus, &call, &answer, err))
 		return false;
 	*reply = (Chancery__ListKeysReply *)answer;

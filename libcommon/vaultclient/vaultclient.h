@@ -41,4 +41,24 @@ CH_MUST_USE bool ch_vault_generate_key(struct ch_vault_client *client, const str
 CH_MUST_USE bool ch_vault_list_keys(struct ch_vault_client *client, const struct ch_vault_context *context,
 				    Chancery__ListKeysReply **reply, struct ch_error *err);
 
+/*
+ * A small secret (at most 64 KiB) for keeping at rest, sealed under a data key of the context's tenant.
+ * `what` (1 to 256 octets, such as "totp-seed/alice") must be the same for opening; only this service opens
+ * it. The caller frees the results and wipes a plaintext. Errors  CH_DENIED altered, or of another service,
+ * tenant or `what`; CH_NOT_FOUND no such tenant or data key; CH_INVALID; CH_TOO_LARGE; CH_UNAVAILABLE
+ */
+CH_MUST_USE bool ch_vault_seal(struct ch_vault_client *client, const struct ch_vault_context *context,
+			       const char *what, struct ch_view plaintext, struct ch_bytes *sealed,
+			       struct ch_error *err);
+/* outdated (may be NULL): sealed under an older data key; ch_vault_reseal gives it under the newest. */
+CH_MUST_USE bool ch_vault_open(struct ch_vault_client *client, const struct ch_vault_context *context,
+			       const char *what, struct ch_view sealed, bool *outdated,
+			       struct ch_bytes *plaintext, struct ch_error *err);
+CH_MUST_USE bool ch_vault_reseal(struct ch_vault_client *client, const struct ch_vault_context *context,
+				 const char *what, struct ch_view sealed, struct ch_bytes *resealed,
+				 struct ch_error *err);
+/* 1 to 4096 octets from an HSM's random generator. */
+CH_MUST_USE bool ch_vault_random(struct ch_vault_client *client, const struct ch_vault_context *context,
+				 uint32_t size, struct ch_bytes *random, struct ch_error *err);
+
 #endif

@@ -3,6 +3,7 @@
 #include "vault.h"
 
 #include "log/log.h"
+#include "secrets/secrets.h"
 #include "worker.h"
 
 #include <openssl/pem.h>
@@ -10,7 +11,9 @@
 
 #define SIGN_CAP     (32 * 1024 * 1024) /* a large CRL */
 #define SMALL_CAP    (64 * 1024)
+#define SECRETS_CAP  (17 * 1024 * 1024) /* 256 secrets of 64 KiB */
 #define FROM_SIGNERS (CH_FROM_ISSUER | CH_FROM_CRL | CH_FROM_OCSP | CH_FROM_TSA | CH_FROM_AUDIT)
+#define FROM_DAEMONS (FROM_SIGNERS | CH_FROM_GATEWAY)
 
 /* Who may send what. Sign is narrowed further by each purpose's own caller (purposes.c). */
 static const struct ch_bus_route routes[] = {
@@ -25,6 +28,18 @@ static const struct ch_bus_route routes[] = {
 	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_VAULT_STATUS, &chancery__vault_status_request__descriptor,
 	  CH_FROM_ISSUER | CH_FROM_AUDIT | CH_FROM_GATEWAY | CH_FROM_OPERATOR, SMALL_CAP,
 	  CHANCERY__PAYLOAD_TYPE__PAYLOAD_VAULT_STATUS_REPLY, vault_handle_status },
+	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_SEAL, &chancery__seal_request__descriptor, FROM_DAEMONS,
+	  SECRETS_CAP, CHANCERY__PAYLOAD_TYPE__PAYLOAD_SECRET_REPLY, vault_handle_seal },
+	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_OPEN, &chancery__open_request__descriptor, FROM_DAEMONS,
+	  SECRETS_CAP, CHANCERY__PAYLOAD_TYPE__PAYLOAD_SECRET_REPLY, vault_handle_open },
+	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_RESEAL, &chancery__reseal_request__descriptor, FROM_DAEMONS,
+	  SECRETS_CAP, CHANCERY__PAYLOAD_TYPE__PAYLOAD_SECRET_REPLY, vault_handle_reseal },
+	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_ROTATE_DATA_KEY, &chancery__rotate_data_key_request__descriptor,
+	  CH_FROM_GATEWAY | CH_FROM_OPERATOR, SMALL_CAP,
+	  CHANCERY__PAYLOAD_TYPE__PAYLOAD_ROTATE_DATA_KEY_REPLY, vault_handle_rotate_data_key },
+	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_RANDOM, &chancery__random_request__descriptor,
+	  FROM_DAEMONS | CH_FROM_OPERATOR, SMALL_CAP, CHANCERY__PAYLOAD_TYPE__PAYLOAD_RANDOM_REPLY,
+	  vault_handle_random },
 };
 
 static bool open_policy(struct vault *vault, struct ch_error *err)
@@ -109,6 +124,7 @@ bool vault_open(struct vault *vault, const struct vault_config *config, struct c
 	    !open_audit(vault, err))
 		return false;
 	vault->keys = vault_keys_new(vault->db);
+	vault->secrets = vault_secrets_new(vault);
 	return vault_summary_start(vault, &vault->summary, err) && open_hsms(vault, err) &&
 	       open_server(vault, err);
 }
@@ -122,6 +138,7 @@ void vault_close(struct vault *vault)
 	vault_summary_stop(vault->summary);
 	ch_audit_close(vault->audit, CH_SECOND); /* the rest waits in the spool */
 	ch_bus_client_close(vault->audit_bus);
+	vault_secrets_free(vault->secrets);
 	vault_keys_free(vault->keys);
 	ch_db_close(vault->db);
 	ch_identity_free(vault->identity);

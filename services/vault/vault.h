@@ -3,6 +3,7 @@
  * vault.h: the vault daemon: what it holds, and which file does which step.
  *
  *   main.c → vault.c (open and close) · ops.c (Sign, ListKeys, VaultStatus) · generate.c (GenerateKey)
+ *   secrets/: Seal, Open, Reseal, Random
  *   purposes.h: what may be signed · hsm.h: who signs · keys.c and store.c: what the database knows
  *   events.c: what the audit log and the metrics hear of it · init_hsms.c: setting up
  */
@@ -19,7 +20,8 @@
 
 #include <pthread.h>
 
-#define VAULT_ITEMS_CAP 256
+#define VAULT_ITEMS_CAP  256
+#define VAULT_RANDOM_CAP 4096
 
 struct vault_config {
 	struct ch_daemon_config common;
@@ -37,6 +39,7 @@ struct vault_config {
 extern const struct ch_conf_schema vault_schema; /* config.c */
 
 struct vault_keys;
+struct vault_secrets;
 struct vault_summary;
 
 struct vault {
@@ -51,6 +54,7 @@ struct vault {
 	struct ch_audit_client *audit;
 	struct hsm_pool *hsms;
 	struct vault_keys *keys;
+	struct vault_secrets *secrets;
 	struct vault_summary *summary;
 	struct ch_bus_server *server;
 	pthread_mutex_t generate_lock; /* one key is made at a time: the HSMs' other sessions go on signing */
@@ -71,6 +75,18 @@ bool vault_handle_list_keys(void *state, const struct ch_bus_request *request, P
 			    struct ch_error *err);
 bool vault_handle_status(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
 			 struct ch_error *err);
+/* --- secrets/handlers.c: rows of the dispatch table too --- */
+bool vault_handle_seal(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+		       struct ch_error *err);
+bool vault_handle_open(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+		       struct ch_error *err);
+bool vault_handle_reseal(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+			 struct ch_error *err);
+bool vault_handle_rotate_data_key(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+				  struct ch_error *err);
+bool vault_handle_random(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+			 struct ch_error *err);
+/* --- shared by handlers --- */
 /* Fills a Key message; its members are its own. */
 void vault_key_message(const struct vault_key *key, Chancery__Key *message);
 /* Bits of the pool's HSMs that hold the key. */
