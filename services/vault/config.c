@@ -51,6 +51,11 @@ static const struct ch_conf_field fields[] = {
 	CH_CONF_NAMED("hsm_hang", struct vault_config, hsm_hang_us, CH_CONF_DURATION, .default_text = "2s",
 		      .min = 100 * CH_MILLISECOND, .max = CH_MINUTE,
 		      .help = "a worker that answers nothing for so long is killed and started again"),
+	CH_CONF_NAMED(
+		"hsm_late", struct vault_config, hsm_late_us, CH_CONF_DURATION, .default_text = "150ms",
+		.min = 10 * CH_MILLISECOND, .max = CH_MINUTE,
+		.help = "what an HSM does not sign within this time, though nothing ahead explains it, is "
+			"also given to another HSM, and the late one gets no more until it answers"),
 	CH_CONF_NAMED("hsm_keep_alive", struct vault_config, hsm_keep_alive_us, CH_CONF_DURATION,
 		      .default_text = "30s", .min = 100 * CH_MILLISECOND, .max = CH_HOUR,
 		      .help = "an HSM session that was idle for so long is checked; one that went bad is "

@@ -175,6 +175,8 @@ void vault_note_hsm(void *state, const char *hsm, enum hsm_change change, const 
 		[HSM_CAME_UP] = "hsm.up",
 		[HSM_WENT_DOWN] = "hsm.down",
 		[HSM_PIN_REFUSED] = "hsm.pin-refused",
+		[HSM_WAS_DISABLED] = "hsm.disabled",
+		[HSM_WAS_ENABLED] = "hsm.enabled",
 	};
 	struct vault *vault = state;
 	const struct ch_audit_detail details[] = { { "error", why } };

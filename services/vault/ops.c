@@ -381,7 +381,9 @@ static Chancery__HsmStatus *status_message(struct vault *vault, size_t index)
 	message->signatures = status.signatures;
 	message->in_flight = status.in_flight;
 	message->restarts = status.restarts;
+	message->breaker = ch_strdup(hsm_breaker_name(status.breaker));
 	message->sessions = status.sessions;
+	message->enabled = status.enabled;
 	message->last_error = ch_strdup(status.last_error);
 	return message;
 }

@@ -67,6 +67,7 @@ static bool open_hsms(struct vault *vault, struct ch_error *err)
 						  .program = "/proc/self/exe",
 						  .sandbox = vault->config->common.sandbox,
 						  .hang_us = vault->config->hsm_hang_us,
+						  .late_us = vault->config->hsm_late_us,
 						  .keep_alive_us = vault->config->hsm_keep_alive_us,
 						  .event = vault_note_hsm,
 						  .event_state = vault,

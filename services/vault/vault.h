@@ -34,6 +34,7 @@ struct vault_config {
 	int64_t crl_max_validity_us;
 	int64_t ocsp_max_validity_us;
 	int64_t hsm_hang_us;
+	int64_t hsm_late_us;
 	int64_t hsm_keep_alive_us;
 };
 extern const struct ch_conf_schema vault_schema; /* config.c */

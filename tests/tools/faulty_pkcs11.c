@@ -133,6 +133,13 @@ static CK_RV get_session_info(CK_SESSION_HANDLE session, CK_SESSION_INFO *info)
 	return rv != CKR_OK ? rv : real->C_GetSessionInfo(session, info);
 }
 
+static CK_RV find_objects_init(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_ULONG count)
+{
+	CK_RV rv = fault_of("C_FindObjectsInit");
+
+	return rv != CKR_OK ? rv : real->C_FindObjectsInit(session, template, count);
+}
+
 static CK_RV sign_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
 	CK_RV rv = fault_of("C_SignInit");
@@ -159,6 +166,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
 		faulty.C_CloseSession = close_session;
 		faulty.C_Login = log_in;
 		faulty.C_GetSessionInfo = get_session_info;
+		faulty.C_FindObjectsInit = find_objects_init;
 		faulty.C_SignInit = sign_init;
 	}
 	*list = &faulty;

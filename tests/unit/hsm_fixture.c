@@ -81,7 +81,8 @@ void start_pool(struct fixture *fixture)
 						  .count = 2,
 						  .program = "/proc/self/exe",
 						  .sandbox = true,
-						  .hang_us = HANG_US,
+						  .hang_us = fixture->hang_us ? fixture->hang_us : HANG_US,
+						  .late_us = LATE_US,
 						  .keep_alive_us = KEEP_ALIVE_US,
 						  .event = note_event,
 						  .event_state = &fixture->events };
@@ -134,6 +135,33 @@ int tear_down(void **state)
 	}
 	free(fixture);
 	return system(command);
+}
+
+/* --- faults of HSM a --- */
+
+void set_fault(struct fixture *fixture, const char *function, const char *what)
+{
+	CH_AUTO(ch_string) path = ch_format("%s/%s", fixture->paths[0], function);
+	CH_AUTO(ch_string) draft = ch_format("%s.draft", path);
+
+	unlink(draft);
+	write_text(draft, what);
+	assert_int_equal(rename(draft, path), 0);
+}
+
+void clear_fault(struct fixture *fixture, const char *function)
+{
+	CH_AUTO(ch_string) path = ch_format("%s/%s", fixture->paths[0], function);
+
+	assert_int_equal(unlink(path), 0);
+}
+
+int64_t calls_of(struct fixture *fixture, const char *function)
+{
+	CH_AUTO(ch_string) path = ch_format("%s/%s.calls", fixture->paths[0], function);
+	struct stat info;
+
+	return stat(path, &info) == 0 ? info.st_size : 0;
 }
 
 /* --- asking --- */
@@ -270,10 +298,14 @@ static void *sign_on_and_on(void *state)
 	struct load *load = state;
 
 	while (!atomic_load(&load->stop)) {
+		int64_t began = ch_monotonic_us(), took;
 		struct ch_error err = CH_NONE;
 
 		if (sign(load->fixture->pool, BOTH, load->key, &err)) {
 			atomic_fetch_add(&load->signatures, 1);
+			took = ch_monotonic_us() - began;
+			if (took > atomic_load(&load->longest_us))
+				atomic_store(&load->longest_us, took); /* a race loses one measurement */
 			continue;
 		}
 		pthread_mutex_lock(&load->lock);

@@ -17,11 +17,12 @@
 #define ONLY_B        2u
 #define UP_LIMIT      (20 * CH_SECOND)
 #define HANG_US       (500 * CH_MILLISECOND)
+#define LATE_US       (100 * CH_MILLISECOND)
 #define CALLERS       4
 #define KEEP_ALIVE_US (200 * CH_MILLISECOND)
 
 struct event_log {
-	atomic_int of[HSM_PIN_REFUSED + 1]; /* by enum hsm_change */
+	atomic_int of[HSM_WAS_ENABLED + 1]; /* by enum hsm_change */
 };
 
 struct fixture {
@@ -29,6 +30,7 @@ struct fixture {
 	struct hsm_config configs[2];
 	char *environments[2][2];
 	char *paths[2];
+	int64_t hang_us; /* 0: HANG_US */
 	struct hsm_pool *pool;
 	struct event_log events;
 };
@@ -47,6 +49,11 @@ struct test_key {
 	const char *algorithm;
 	struct ch_bytes public_key_info;
 };
+
+/* Faults of HSM a where its module is FAULTY_MODULE (tests/tools/faulty_pkcs11.c). */
+void set_fault(struct fixture *fixture, const char *function, const char *what);
+void clear_fault(struct fixture *fixture, const char *function);
+int64_t calls_of(struct fixture *fixture, const char *function);
 
 bool run(struct hsm_pool *pool, unsigned allowed, Chancery__HsmRequest *request, Chancery__HsmReply **reply,
 	 struct ch_error *err);
@@ -67,6 +74,7 @@ struct load {
 	const struct test_key *key;
 	atomic_bool stop;
 	atomic_int signatures, errors;
+	atomic_llong longest_us; /* that a signature took */
 	pthread_t threads[CALLERS];
 	pthread_mutex_t lock;
 	char first_error[480]; /* guarded by lock */

@@ -15,37 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
-
-/* --- faults of HSM a --- */
-
-static void set_fault(struct fixture *fixture, const char *function, const char *what)
-{
-	CH_AUTO(ch_string) path = ch_format("%s/%s", fixture->paths[0], function);
-	CH_AUTO(ch_string) draft = ch_format("%s.draft", path);
-
-	unlink(draft);
-	write_text(draft, what);
-	assert_int_equal(rename(draft, path), 0);
-}
-
-static void clear_fault(struct fixture *fixture, const char *function)
-{
-	CH_AUTO(ch_string) path = ch_format("%s/%s", fixture->paths[0], function);
-
-	assert_int_equal(unlink(path), 0);
-}
-
-static int64_t calls_of(struct fixture *fixture, const char *function)
-{
-	CH_AUTO(ch_string) path = ch_format("%s/%s.calls", fixture->paths[0], function);
-	struct stat info;
-
-	return stat(path, &info) == 0 ? info.st_size : 0;
-}
 
 static int set_up_faulty_tokens(void **state)
 {

@@ -10,6 +10,7 @@
 #include "clock/clock.h"
 #include "conf/conf.h"
 #include "hsm.pb-c.h"
+#include "hsm_breaker.h"
 #include "metrics/metrics.h"
 
 #include <sys/types.h>
@@ -34,6 +35,8 @@ enum hsm_change {
 	HSM_CAME_UP,
 	HSM_WENT_DOWN,
 	HSM_PIN_REFUSED, /* not tried again by itself */
+	HSM_WAS_DISABLED,
+	HSM_WAS_ENABLED,
 };
 
 struct hsm_pool_options {
@@ -41,7 +44,9 @@ struct hsm_pool_options {
 	size_t count;                  /* 1 to HSM_MAX */
 	const char *program; /* what is executed with --hsm-worker NAME: normally this very program */
 	bool sandbox;
-	int64_t hang_us;       /* a worker that does not answer for this long is killed; 0: 2 s */
+	int64_t hang_us; /* a worker that does not answer for this long is killed; 0: 2 s */
+	int64_t late_us; /* an item that waits so long for no good reason goes to another HSM too; 0: 150 ms
+			  */
 	int64_t keep_alive_us; /* a session that was idle for so long is checked; 0: never */
 	/* Told what becomes of an HSM, and how many are up then; from the pool's threads; may be NULL. */
 	void (*event)(void *state, const char *hsm, enum hsm_change change, const char *why, size_t up_count);
@@ -62,11 +67,24 @@ unsigned hsm_pool_up(struct hsm_pool *pool);
 /* Waits until all bits of `mask` are up, or none can be any more. False at the timeout. */
 CH_MUST_USE bool hsm_pool_wait_up(struct hsm_pool *pool, unsigned mask, int64_t timeout_us);
 
-enum hsm_state { HSM_STARTING, HSM_UP, HSM_RESTARTING, HSM_DOWN };
+/*
+ * Shuts an HSM out for maintenance: it gets no more work, what is in flight is finished or goes to another,
+ * then its worker ends and this returns: the token may be taken out. Enabling starts the worker again, with
+ * one try of the PIN, also where the PIN was refused before. It lasts as long as the pool. CH_CONFLICT  no
+ * other HSM is enabled, or the others that are enabled are not up while this one is
+ */
+CH_MUST_USE bool hsm_pool_set_enabled(struct hsm_pool *pool, size_t index, bool enabled,
+				      struct ch_error *err);
+/* The HSM has this key now (it was copied there): it is asked again at once. */
+void hsm_pool_key_present(struct hsm_pool *pool, size_t index, const char *key_id);
+
+enum hsm_state { HSM_STARTING, HSM_UP, HSM_RESTARTING, HSM_DOWN, HSM_DISABLED };
 const char *hsm_state_name(enum hsm_state state);
 struct hsm_status {
 	const char *name;
 	enum hsm_state state;
+	bool enabled;
+	enum hsm_breaker_state breaker;
 	uint64_t signatures;
 	uint32_t in_flight;
 	uint32_t restarts;
@@ -75,6 +93,18 @@ struct hsm_status {
 	char last_error[256];
 };
 void hsm_pool_status(struct hsm_pool *pool, size_t index, struct hsm_status *status);
+
+/* One sending of an item to one HSM. */
+struct hsm_trip {
+	struct hsm *hsm;       /* NULL: not under way */
+	struct hsm_item *item; /* NULL: nobody waits for the reply any more; such a trip is on the heap */
+	uint64_t id;
+	int64_t sent_us;
+	int64_t limit_us; /* the item's */
+	uint64_t replies_at_send;
+	uint32_t ahead_at_send;
+	struct hsm_trip *prev, *next;
+};
 
 /* One piece of work. The caller fills the first part; the pool the second. */
 struct hsm_item {
@@ -89,13 +119,11 @@ struct hsm_item {
 	struct ch_error err;
 
 	/* The pool's own. */
-	uint64_t id;
-	int64_t sent_us;
-	uint64_t replies_at_send;
-	uint32_t ahead_at_send;
-	unsigned refused_by; /* HSMs that answered with an error that another may not give */
-	uint32_t lost;       /* workers that were lost with it */
+	struct hsm_trip trips[2]; /* a second one where the first is late */
+	unsigned refused_by;      /* HSMs that answered with an error that another may not give */
+	uint32_t lost;            /* workers that were lost with it */
 	struct hsm_batch *batch;
+	struct hsm *check_of; /* a status request of the pool itself, which no caller waits for */
 	struct hsm_item *prev, *next;
 };
 

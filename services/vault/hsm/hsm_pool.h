@@ -5,6 +5,7 @@
 #define VAULT_HSM_POOL_H
 
 #include "hsm.h"
+#include "hsm_absent.h"
 #include "hsm_channel.h"
 
 #include <pthread.h>
@@ -19,13 +20,22 @@ struct hsm {
 	struct hsm_reader reader; /* the thread's own */
 
 	enum hsm_state state;
-	bool halted;    /* the PIN was refused: never tried again */
+	bool halted;   /* the PIN was refused: never tried again */
+	bool disabled; /* shut out; state is HSM_DISABLED when its worker has ended */
+	int64_t drain_until_us;
+	struct hsm_breaker breaker;
+	struct hsm_item check; /* the pool's own status request, while `checking` */
+	Chancery__HsmRequest check_request;
+	Chancery__HsmStatusQuery check_query;
+	bool checking;
+	int64_t checked_at_us;
+	int64_t watched_at_us;
 	bool told_down; /* the event was given */
 	pid_t pid;      /* 0: none */
 	int fd;         /* -1: none */
 	struct ch_buffer out;
 	size_t out_sent;
-	struct hsm_item *in_flight; /* in the order of sending */
+	struct hsm_trip *in_flight; /* in the order of sending */
 	uint32_t in_flight_count;
 	uint64_t replies;
 	int64_t last_reply_us;
@@ -39,7 +49,8 @@ struct hsm {
 	char last_error[256];
 
 	struct ch_metric *up_metric, *restarts_metric, *signatures_metric, *in_flight_metric;
-	struct ch_metric *pin_refused_metric, *sessions_metric;
+	struct ch_metric *pin_refused_metric, *sessions_metric, *breaker_metric, *hedged_metric;
+	struct ch_metric *enabled_metric;
 };
 
 struct hsm_batch {
@@ -54,21 +65,46 @@ struct hsm_pool {
 	bool stopping;
 	struct hsm_item *waiting; /* for an HSM to come up */
 	uint64_t last_id;
+	struct hsm_absent *absent;
 	size_t turn; /* whose turn it is among equally busy HSMs */
 	size_t count, started;
 	struct hsm hsms[HSM_MAX];
 };
 
 /* All with the lock held. */
+
+/* --- hsm.c --- */
 void hsm_assign(struct hsm_pool *pool, struct hsm_item *item);
 void hsm_assign_waiting(struct hsm_pool *pool);
+/* The least busy of those that are up, and closed before the others; only_closed: none else. NULL: none. */
+struct hsm *hsm_choose(struct hsm_pool *pool, unsigned allowed, bool only_closed);
+void hsm_send(struct hsm *hsm, struct hsm_item *item);
+size_t hsm_trips_under_way(const struct hsm_item *item);
 void hsm_flush(struct hsm *hsm);
-void hsm_reply(struct hsm *hsm, struct hsm_item *item, Chancery__HsmReply *reply);
+void hsm_flush_all(struct hsm_pool *pool);
+void hsm_reply(struct hsm *hsm, struct hsm_trip *trip, Chancery__HsmReply *reply);
 /* Gives what is in flight on a lost worker to others. */
 void hsm_reassign(struct hsm *hsm);
 void hsm_expire(struct hsm_pool *pool, int64_t now_us);
 /* Why the worker must be taken for hung; NULL: it is not. */
 const char *hsm_hung(const struct hsm *hsm, int64_t now_us);
+
+/* --- hsm_late.c --- */
+enum hsm_wait { HSM_WAIT_FINE, HSM_WAIT_SILENT, HSM_WAIT_OVERTAKEN };
+enum hsm_wait hsm_wait_of(const struct hsm *hsm, const struct hsm_trip *trip, int64_t limit_us,
+			  int64_t now_us);
+void hsm_watch(struct hsm *hsm, int64_t now_us);
+void hsm_check_done(struct hsm_item *item);
+void hsm_breaker_changed(struct hsm *hsm);
+
+/* --- hsm_process.c, hsm_maintenance.c --- */
+/* Kills the worker; `how` it ended. */
+void hsm_end_process(struct hsm *hsm, char how[64]);
+
+/* All without the lock. */
+void hsm_tell(struct hsm *hsm, enum hsm_change change, const char *why);
+/* Ends the worker of an HSM that is shut out and has nothing left to do. */
+void hsm_retire_if_drained(struct hsm *hsm, int64_t now_us);
 
 /* The thread of one HSM; `state` is the struct hsm. */
 void *hsm_serve(void *state);

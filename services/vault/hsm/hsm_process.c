@@ -24,12 +24,13 @@
 #define BACKOFF_US      (100 * CH_MILLISECOND)
 #define BACKOFF_CAP_US  (5 * CH_SECOND)
 #define SETTLED_US      (2 * CH_SECOND) /* up for so long: the next loss is a first one again */
-#define BUSY_TICK_MS    50
-#define IDLE_TICK_MS    1000
+#define BUSY_TICK_MS    10
+#define WATCH_US        (5 * CH_MILLISECOND) /* looking through all that is in flight is not for each reply */
+#define IDLE_TICK_MS    50 /* sending does not wake the thread: so late may it notice that nothing comes */
 #define OPEN_REQUEST_ID 0
 #define DOWN_AFTER      3 /* failures in a row until the state is "down" */
 
-static void tell(struct hsm *hsm, enum hsm_change change, const char *why)
+void hsm_tell(struct hsm *hsm, enum hsm_change change, const char *why)
 {
 	const struct hsm_pool_options *options = &hsm->pool->options;
 	unsigned bits = hsm_pool_up(hsm->pool);
@@ -138,7 +139,7 @@ static int64_t backoff_us(uint32_t failures)
 	return delay < BACKOFF_CAP_US ? delay : BACKOFF_CAP_US;
 }
 
-static void end_process(struct hsm *hsm, char how[64])
+void hsm_end_process(struct hsm *hsm, char how[64])
 {
 	int status = 0;
 
@@ -169,10 +170,12 @@ static void lose(struct hsm *hsm, bool halt, const char *why)
 	bool first;
 
 	pthread_mutex_lock(&pool->lock);
-	end_process(hsm, how);
+	hsm_end_process(hsm, how);
 	snprintf(hsm->last_error, sizeof(hsm->last_error), "%s%s", why, how);
 	hsm->failures++;
 	hsm->restarts++;
+	if (hsm_breaker_failure(&hsm->breaker, ch_monotonic_us()))
+		hsm_breaker_changed(hsm);
 	hsm->halted = halt;
 	hsm->state = halt || hsm->failures >= DOWN_AFTER ? HSM_DOWN : HSM_RESTARTING;
 	hsm->restart_at_us = ch_monotonic_us() + backoff_us(hsm->failures);
@@ -190,9 +193,9 @@ static void lose(struct hsm *hsm, bool halt, const char *why)
 	else if (first || hsm->failures == DOWN_AFTER)
 		ch_log_warn("HSM '%s' is lost: %s%s; starting its worker again", hsm->config->name, why, how);
 	if (first)
-		tell(hsm, HSM_WENT_DOWN, why);
+		hsm_tell(hsm, HSM_WENT_DOWN, why);
 	if (halt)
-		tell(hsm, HSM_PIN_REFUSED, why);
+		hsm_tell(hsm, HSM_PIN_REFUSED, why);
 }
 
 /* --- serving --- */
@@ -205,6 +208,9 @@ static void come_up(struct hsm *hsm, uint32_t sessions)
 	hsm->sessions = sessions;
 	hsm->up_since_us = hsm->last_reply_us = ch_monotonic_us();
 	hsm->last_error[0] = 0;
+	hsm_breaker_fresh(&hsm->breaker, hsm->up_since_us);
+	hsm_breaker_changed(hsm);
+	hsm_absent_forget_hsm(&hsm->pool->absent, (unsigned)hsm->index);
 	hsm_assign_waiting(hsm->pool);
 	pthread_cond_broadcast(&hsm->pool->changed);
 	pthread_mutex_unlock(&hsm->pool->lock);
@@ -212,7 +218,7 @@ static void come_up(struct hsm *hsm, uint32_t sessions)
 		ch_metric_set(hsm->sessions_metric, sessions);
 	ch_log_info("HSM '%s' is up: token '%s', %u sessions", hsm->config->name, hsm->config->token_label,
 		    sessions);
-	tell(hsm, HSM_CAME_UP, "");
+	hsm_tell(hsm, HSM_CAME_UP, "");
 }
 
 /* False: the worker was ended. */
@@ -229,7 +235,7 @@ static bool take_open_reply(struct hsm *hsm, const Chancery__HsmReply *reply)
 static bool take_reply(struct hsm *hsm, Chancery__HsmReply *reply)
 {
 	CH_AUTO(ch_string) sick = reply->restart ? ch_strdup(reply->message) : NULL;
-	struct hsm_item *item;
+	struct hsm_trip *trip;
 
 	if (reply->id == OPEN_REQUEST_ID) {
 		bool serves = take_open_reply(hsm, reply);
@@ -240,9 +246,9 @@ static bool take_reply(struct hsm *hsm, Chancery__HsmReply *reply)
 	pthread_mutex_lock(&hsm->pool->lock);
 	hsm->replies++;
 	hsm->last_reply_us = ch_monotonic_us();
-	DL_SEARCH_SCALAR(hsm->in_flight, item, id, reply->id);
-	if (item && !sick)
-		hsm_reply(hsm, item, reply); /* takes it */
+	DL_SEARCH_SCALAR(hsm->in_flight, trip, id, reply->id);
+	if (trip && !sick)
+		hsm_reply(hsm, trip, reply); /* takes it */
 	else
 		/* given up at its deadline, or reassigned below, or told unasked */
 		chancery__hsm_reply__free_unpacked(reply, NULL);
@@ -292,8 +298,12 @@ static void check_time(struct hsm *hsm)
 	const char *hung;
 	bool late;
 
+	if (now - hsm->watched_at_us < WATCH_US)
+		return;
+	hsm->watched_at_us = now;
 	pthread_mutex_lock(&hsm->pool->lock);
 	hsm_expire(hsm->pool, now);
+	hsm_watch(hsm, now);
 	hung = hsm->fd >= 0 ? hsm_hung(hsm, now) : NULL;
 	late = hsm->fd >= 0 && hsm->state != HSM_UP && now > hsm->open_deadline_us;
 	if (hsm->state == HSM_UP && now - hsm->up_since_us > SETTLED_US)
@@ -303,6 +313,7 @@ static void check_time(struct hsm *hsm)
 		lose(hsm, false, "it did not open its token in time");
 	else if (hung)
 		lose(hsm, false, hung);
+	hsm_retire_if_drained(hsm, now);
 }
 
 /* What to poll and for how long. False: the pool is stopping. */
@@ -313,14 +324,16 @@ static bool prepare_poll(struct hsm *hsm, struct pollfd polled[2], int *timeout_
 
 	pthread_mutex_lock(&hsm->pool->lock);
 	running = !hsm->pool->stopping;
-	*start = running && hsm->fd < 0 && !hsm->halted && now >= hsm->restart_at_us;
+	*start = running && hsm->fd < 0 && !hsm->halted && !hsm->disabled && now >= hsm->restart_at_us;
 	polled[0] = (struct pollfd){ .fd = hsm->wake_fd, .events = POLLIN };
 	polled[1] = (struct pollfd){ .fd = hsm->fd, .events = POLLIN };
 	if (hsm->out.used > hsm->out_sent)
 		polled[1].events |= POLLOUT;
-	*timeout_ms =
-		hsm->in_flight || hsm->pool->waiting || hsm->state != HSM_UP ? BUSY_TICK_MS : IDLE_TICK_MS;
-	if (hsm->halted)
+	*timeout_ms = hsm->in_flight || hsm->pool->waiting || hsm->state != HSM_UP || hsm->disabled ||
+				      hsm->breaker.state != HSM_BREAKER_CLOSED
+			      ? BUSY_TICK_MS
+			      : IDLE_TICK_MS;
+	if (hsm->halted || hsm->state == HSM_DISABLED)
 		*timeout_ms = hsm->pool->waiting ? BUSY_TICK_MS : IDLE_TICK_MS;
 	pthread_mutex_unlock(&hsm->pool->lock);
 	return running;
@@ -367,7 +380,7 @@ void *hsm_serve(void *state)
 		check_time(hsm);
 	}
 	pthread_mutex_lock(&hsm->pool->lock);
-	end_process(hsm, how);
+	hsm_end_process(hsm, how);
 	pthread_mutex_unlock(&hsm->pool->lock);
 	return NULL;
 }
