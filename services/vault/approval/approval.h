@@ -35,6 +35,21 @@ struct vault_action {
 };
 void vault_action_free(struct vault_action *action);
 
+/* M distinct officers must have signed: the quorum's number, or a key's where that is higher. */
+uint32_t vault_approvals_required(const struct vault_quorum *quorum, uint32_t of_key);
+
+/*
+ * One signature: of an officer of the quorum (name and key), whose certificate chains to the operators' CA
+ * and is valid at now_us, has the role officer and the tenant, over these octets. Pure. *officer points into
+ * the quorum. reason  "approval-officer", "approval-signature" Errors  CH_DENIED; CH_INVALID where the
+ * certificate does not decode
+ */
+CH_MUST_USE bool vault_approval_verify(struct ch_view document, struct ch_view certificate,
+				       struct ch_view signature, const char *tenant, int64_t now_us,
+				       const struct vault_quorum *quorum, X509_STORE *operators_ca,
+				       const struct vault_officer **officer, const char **reason,
+				       struct ch_error *err);
+
 /* What is about to be done, as the vault itself sees it. */
 struct vault_approval_ask {
 	const char *tenant;
