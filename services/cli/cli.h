@@ -46,11 +46,12 @@ struct cli_options {
 struct cli;
 struct cli_command {
 	const char *noun;
-	const char *verb;      /* "" : the noun alone is the command */
+	const char *verb;      /* "" : the noun alone is the command; may be two words: "key list" */
 	const char *arguments; /* as the help shows them: "FILE…" */
 	const char *summary;   /* one line */
 	struct cli_options own;
 	bool connects; /* also takes the options of a client of the REST interface, and --json */
+	bool vault;    /* also takes the options of a connection to the vaults' bus, and --json */
 	bool json;     /* also takes --json */
 	size_t min_arguments;
 	size_t max_arguments;
@@ -59,10 +60,10 @@ struct cli_command {
 };
 #define CLI_ANY_NUMBER SIZE_MAX
 
-/* commands.c: the table, and the options that `connects` and `json` stand for. */
+/* commands.c: the table, and the options that `connects`, `vault` and `json` stand for. */
 extern const struct cli_command cli_commands[];
 extern const size_t cli_command_count;
-extern const struct cli_options cli_connect_options, cli_json_options;
+extern const struct cli_options cli_connect_options, cli_vault_options, cli_json_options;
 
 struct cli_value {
 	const struct cli_option *option;
@@ -101,6 +102,8 @@ void cli_help(void);
 void cli_help_noun(const char *noun);
 void cli_help_command(const struct cli_command *command);
 bool cli_noun_known(const char *noun);
+/* How many of the words (after the noun) the command's verb is; 0: another command, or the noun alone. */
+size_t cli_verb_words(const struct cli_command *command, size_t count, const char *const *words);
 
 /* One function per row of the table, in the file of its noun. */
 bool cli_system_ca_init(struct cli *cli, struct ch_error *err);
@@ -125,6 +128,8 @@ bool cli_crl_generate(struct cli *cli, struct ch_error *err);
 bool cli_crl_show(struct cli *cli, struct ch_error *err);
 bool cli_audit_list(struct cli *cli, struct ch_error *err);
 bool cli_audit_verify(struct cli *cli, struct ch_error *err);
+bool cli_vault_key_list(struct cli *cli, struct ch_error *err);
+bool cli_vault_key_show(struct cli *cli, struct ch_error *err);
 bool cli_vault_status(struct cli *cli, struct ch_error *err);
 bool cli_status(struct cli *cli, struct ch_error *err);
 bool cli_completion_bash(struct cli *cli, struct ch_error *err);

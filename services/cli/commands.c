@@ -13,6 +13,17 @@ static const struct cli_option connect_options[] = {
 };
 const struct cli_options cli_connect_options = CLI_OPTIONS(connect_options);
 
+static const struct cli_option vault_options[] = {
+	{ "vault", "HOST:PORT", "a vault's bus address; may be repeated", "CHANCERY_VAULT", NULL,
+	  CLI_VALUES_NONE },
+	{ "identity", "DIR", "certificate.pem and key.pem of an identity of service operator",
+	  "CHANCERY_IDENTITY", NULL, CLI_VALUES_DIRECTORY },
+	{ "system-ca", "FILE", "certificate of the daemons' system CA, PEM", "CHANCERY_SYSTEM_CA", NULL,
+	  CLI_VALUES_FILE },
+	{ "tenant", "TENANT", "whose keys, default 'default'", "CHANCERY_TENANT", NULL, CLI_VALUES_NONE },
+};
+const struct cli_options cli_vault_options = CLI_OPTIONS(vault_options);
+
 static const struct cli_option json_options[] = {
 	{ "json", NULL, "print JSON instead of a table", NULL, NULL, CLI_VALUES_NONE },
 };
@@ -174,6 +185,10 @@ const struct cli_command cli_commands[] = {
 	  CLI_OPTIONS(audit_verify_options), .json = true, NO_ARGUMENTS, .run = cli_audit_verify },
 	{ "vault", "status", "", "Show each vault's HSMs", CLI_OPTIONS(operations_options), .json = true,
 	  NO_ARGUMENTS, .run = cli_vault_status },
+	{ "vault", "key list", "", "List the tenant's keys", NO_OPTIONS, .vault = true, NO_ARGUMENTS,
+	  .run = cli_vault_key_list },
+	{ "vault", "key show", "KEY", "Show a key and its policy", NO_OPTIONS, .vault = true, ONE_ARGUMENT,
+	  .run = cli_vault_key_show },
 	{ "status", "", "", "Show whether the suite answers and each daemon is ready",
 	  CLI_OPTIONS(operations_options), .connects = true, NO_ARGUMENTS, .run = cli_status },
 	{ "db", "migrate", "", "Bring the database's schema up to date", CLI_OPTIONS(migrate_options),

@@ -39,6 +39,29 @@ static bool first_of_noun(size_t index)
 	return true;
 }
 
+static bool same_first_word(size_t a, size_t b)
+{
+	size_t size = strcspn(cli_commands[a].verb, " ");
+
+	return strcmp(cli_commands[a].noun, cli_commands[b].noun) == 0 &&
+	       strcspn(cli_commands[b].verb, " ") == size &&
+	       strncmp(cli_commands[a].verb, cli_commands[b].verb, size) == 0;
+}
+
+static bool first_with_word(size_t index)
+{
+	for (size_t i = 0; i < index; i++)
+		if (same_first_word(i, index))
+			return false;
+	return true;
+}
+
+static void print_first_word(size_t index)
+{
+	if (first_with_word(index))
+		printf("%.*s ", (int)strcspn(cli_commands[index].verb, " "), cli_commands[index].verb);
+}
+
 static void print_nouns(void)
 {
 	printf("\t\twords='");
@@ -57,8 +80,27 @@ static void print_verbs(void)
 		printf("\t%s) words='", cli_commands[i].noun);
 		for (size_t k = i; k < cli_command_count; k++)
 			if (strcmp(cli_commands[k].noun, cli_commands[i].noun) == 0)
-				printf("%s ", cli_commands[k].verb);
+				print_first_word(k);
 		printf("--help' ;;\n");
+	}
+	printf("\tesac\n");
+}
+
+/* The second words of verbs that have two: 'vault key') words='list show …' */
+static void print_second_words(void)
+{
+	printf("\tcase \"$noun $verb\" in\n");
+	for (size_t i = 0; i < cli_command_count; i++) {
+		size_t size = strcspn(cli_commands[i].verb, " ");
+
+		if (cli_commands[i].verb[size] == '\0' || !first_with_word(i))
+			continue;
+		printf("\t'%s %.*s') group=yes words='", cli_commands[i].noun, (int)size,
+		       cli_commands[i].verb);
+		for (size_t k = i; k < cli_command_count; k++)
+			if (same_first_word(i, k))
+				printf("%s ", cli_commands[k].verb + size + 1);
+		printf("' ;;\n");
 	}
 	printf("\tesac\n");
 }
@@ -93,7 +135,7 @@ bool cli_completion_bash(struct cli *cli, struct ch_error *err)
 	       "_chancery() {\n"
 	       "\tlocal current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}\n"
 	       "\tlocal noun=${COMP_WORDS[1]} verb=${COMP_WORDS[2]} words='' options='' arguments=none "
-	       "kind=''\n"
+	       "kind='' group=''\n"
 	       "\tCOMPREPLY=()\n"
 	       "\tif ((COMP_CWORD == 1)); then\n");
 	print_nouns();
@@ -105,6 +147,11 @@ bool cli_completion_bash(struct cli *cli, struct ch_error *err)
 	print_verbs();
 	printf("\t\tif [[ -n $words ]]; then COMPREPLY=($(compgen -W \"$words\" -- \"$current\")); return; "
 	       "fi\n\tfi\n");
+	print_second_words();
+	printf("\tif [[ -n $group ]] && ((COMP_CWORD == 3)); then COMPREPLY=($(compgen -W \"$words\" -- "
+	       "\"$current\")); return; fi\n"
+	       "\tif [[ -n $group ]]; then verb=\"$verb ${COMP_WORDS[3]}\"; fi\n"
+	       "\twords=''\n");
 	print_options();
 	printf("\tif [[ -z $kind && -z $words ]]; then\n"
 	       "\t\tkind=$arguments\n"

@@ -15,6 +15,23 @@ bool cli_noun_known(const char *noun)
 	return false;
 }
 
+size_t cli_verb_words(const struct cli_command *command, size_t count, const char *const *words)
+{
+	const char *rest = command->verb;
+
+	for (size_t i = 0; i < count && words[i]; i++) {
+		size_t size = strcspn(rest, " ");
+
+		if (size == 0 || strlen(words[i]) != size || strncmp(words[i], rest, size) != 0)
+			return 0;
+		rest += size;
+		if (*rest == '\0')
+			return i + 1;
+		rest++;
+	}
+	return 0;
+}
+
 static void print_command(const struct cli_command *command)
 {
 	CH_AUTO(ch_string)

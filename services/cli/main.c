@@ -10,13 +10,16 @@ static bool is(const char *word, const char *a, const char *b)
 	return word && (strcmp(word, a) == 0 || strcmp(word, b) == 0);
 }
 
-static const struct cli_command *find_command(const char *noun, const char *verb)
+/* *used receives how many words, the noun's included, name the command. */
+static const struct cli_command *find_command(int count, const char *const *words, int *used)
 {
 	for (size_t i = 0; i < cli_command_count; i++) {
 		const struct cli_command *command = &cli_commands[i];
 
-		if (strcmp(command->noun, noun) == 0 &&
-		    (command->verb[0] == '\0' || (verb && strcmp(command->verb, verb) == 0)))
+		if (strcmp(command->noun, words[0]) != 0)
+			continue;
+		*used = 1 + (int)cli_verb_words(command, (size_t)count - 1, words + 1);
+		if (command->verb[0] == '\0' || *used > 1)
 			return command;
 	}
 	return NULL;
@@ -104,14 +107,14 @@ int main(int argc, char **argv)
 		printf("chancery %s\n", CHANCERY_VERSION);
 		return CLI_EXIT_DONE;
 	}
-	command = find_command(noun, verb);
-	if (!command && cli_noun_known(noun) && is(verb, "--help", "-h")) {
+	command = find_command(argc - 1, (const char *const *)argv + 1, &used);
+	if (!command && cli_noun_known(noun) && verb && asks_for_help(argc - 2, argv + 2)) {
 		cli_help_noun(noun);
 		return CLI_EXIT_DONE;
 	}
 	if (!command)
 		return unknown_command(noun, verb);
-	used = command->verb[0] ? 3 : 2;
+	used++; /* the program's name */
 	if (asks_for_help(argc - used, argv + used)) {
 		cli_help_command(command);
 		return CLI_EXIT_DONE;

@@ -25,7 +25,9 @@ void cli_each_option(const struct cli_command *command,
 	each_of(&command->own, each, context);
 	if (command->connects)
 		each_of(&cli_connect_options, each, context);
-	if (command->connects || command->json)
+	if (command->vault)
+		each_of(&cli_vault_options, each, context);
+	if (command->connects || command->vault || command->json)
 		each_of(&cli_json_options, each, context);
 }
 

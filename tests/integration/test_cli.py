@@ -99,6 +99,9 @@ def test_completion_of_commands_options_and_values(tmp_path):
     assert completions("chancery", "certificate", "revoke", "--rea") == {"--reason"}
     assert completions("chancery", "certificate", "revoke", "--reason", "key") == {"keyCompromise"}
     assert "--json" in completions("chancery", "status", "--")
+    assert {"status", "key"} <= completions("chancery", "vault", "")
+    assert {"list", "show"} <= completions("chancery", "vault", "key", "")
+    assert "--identity" in completions("chancery", "vault", "key", "list", "--id")
     (tmp_path / "www.csr").touch()
     assert completions("chancery", "certificate", "issue", "--csr", f"{tmp_path}/w") == {f"{tmp_path}/www.csr"}
     assert completions("chancery", "profile", "apply", f"{tmp_path}/w") == {f"{tmp_path}/www.csr"}

@@ -134,6 +134,8 @@ def client_environment(suite, issuing_ca, chain):
         "CHANCERY_CHAIN": chain,
         "CHANCERY_DATABASE": suite.database("chancery_auditor"),
         "CHANCERY_SYSTEM_CA": suite.path("pki/system-ca.pem"),
+        "CHANCERY_VAULT": " ".join(suite.address(f"{instance.name}.bus") for instance in suite.of("vault")),
+        "CHANCERY_IDENTITY": suite.path("identity/operator"),
         "CHANCERY_AUDIT_STATE": " ".join(str(suite.path("state", instance.name)) for instance in suite.instances
                                          if instance.service == "audit"),
         "CHANCERY_OPERATIONS": " ".join(

@@ -27,6 +27,11 @@ def make(suite, log):
     suite.path("identity").mkdir(exist_ok=True)
     for instance in suite.instances:
         made += _identity(suite, instance, log)
+    if not suite.path("identity/operator/certificate.pem").exists():
+        run([chancery, "system-ca", "issue", "--directory", pki, "--service", "operator", "--instance", "operator-1",
+             "--out", suite.path("identity/operator")], log)
+        _give(suite.path("identity/operator"), (0, 0), 0o750)
+        made += 1
     suite.path("client").mkdir(exist_ok=True, mode=0o755)
     for name, roles in CLIENTS.items():
         if not suite.path("client", f"{name}.pem").exists():
