@@ -11,6 +11,7 @@ ALTER TABLE keys
   ADD COLUMN policy_version       bigint NOT NULL DEFAULT 1,    -- grows with each change of what is sealed
   ADD COLUMN callers              text[] NOT NULL DEFAULT '{}', -- services that may ask; none: each purpose's own
   ADD COLUMN signature_algorithms text[] NOT NULL DEFAULT '{}', -- none: the one of the key's algorithm
+  ADD COLUMN max_certificate_validity_seconds bigint NOT NULL DEFAULT 0, -- CA keys: of a certificate; 0: no limit of the key's own
   ADD COLUMN quota_burst          int NOT NULL DEFAULT 0,       -- signatures at once; 0: no quota
   ADD COLUMN quota_per_hour       int NOT NULL DEFAULT 0,
   ADD COLUMN approvals_required   int NOT NULL DEFAULT 0,       -- more than the quorum's; 0: the quorum's
@@ -21,10 +22,11 @@ ALTER TABLE keys
 -- What is left of a key's quota, or of a caller's (key_id ''): shared by all vaults, which take from it in portions. -------------
 CREATE TABLE quotas (
   key_id      text NOT NULL,
-  caller      text NOT NULL,              -- "service/instance", or '' for the key's own
+  caller      text NOT NULL,              -- "service" or "service/instance", or '' for the key's own
+  purpose     int NOT NULL,               -- enum Purpose of proto/vault.proto; 0 for the key's own
   tokens      double precision NOT NULL,
   refilled_at timestamptz NOT NULL,
-  PRIMARY KEY (key_id, caller)
+  PRIMARY KEY (key_id, caller, purpose)
 );
 
 -- Actions that officers approve. Their signatures are verified when they arrive and again when the action is used. ---------------

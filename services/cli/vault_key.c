@@ -11,7 +11,7 @@
 #include <string.h>
 
 static const struct cli_column list_columns[] = {
-	{ "KEY", "key_id" },       { "LABEL", "label" }, { "ALGORITHM", "algorithm" },
+	{ "KEY", "key_id" },        { "LABEL", "label" }, { "ALGORITHM", "algorithm" },
 	{ "PURPOSES", "purposes" }, { "STATE", "state" }, { "HSMS", "residency" },
 };
 static const struct cli_column show_columns[] = {

@@ -169,6 +169,29 @@ bool vault_note_generated(struct vault *vault, const struct ch_bus_request *requ
 	return ch_audit_record(vault->audit, &generated, err);
 }
 
+void vault_note_alert(struct vault *vault, const char *tenant, const char *subject, const char *reason,
+		      const char *message)
+{
+	CH_AUTO(ch_string) labels = ch_format("reason=\"%s\"", reason);
+	const struct ch_audit_detail details[] = { { "reason", reason }, { "message", message } };
+	const struct ch_audit_event event = { .type = "vault.alert",
+					      .outcome = "refused",
+					      .tenant = tenant,
+					      .actor = vault->config->common.instance,
+					      .subject = subject,
+					      .details = details,
+					      .detail_count = CH_COUNT(details) };
+	struct ch_error err;
+
+	ch_metric_add(ch_metrics_counter(vault->metrics, "chancery_vault_alerts_total",
+					 "Rows that were changed outside the vault, each content once",
+					 labels),
+		      1);
+	ch_log_error("ALERT: %s", message);
+	if (!ch_audit_record(vault->audit, &event, &err))
+		ch_log_error("the alert could not be recorded: %s", err.message);
+}
+
 void vault_note_hsm(void *state, const char *hsm, enum hsm_change change, const char *why, size_t up_count)
 {
 	static const char *const types[] = {

@@ -6,6 +6,7 @@
 #include "vault.h"
 
 #include "log/log.h"
+#include "policy.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -358,6 +359,7 @@ static void fill_key(struct vault *vault, const Chancery__GenerateKeyRequest *as
 	key->single_copy_accepted = vault->config->single_copy_accepted;
 	key->ca_path_length = -1;
 	key->max_validity_us = ask->max_validity_seconds * CH_SECOND;
+	key->policy_version = 1;
 	key->created_at_us = ch_clock_now_us(vault->clock);
 	key->checkpoint_origin = kind->has_origin ? ch_strdup(ask->checkpoint_origin) : NULL;
 	key->timestamp_policies = ch_alloc(ask->n_timestamp_policies * sizeof(char *));
@@ -384,11 +386,28 @@ static bool find_made(struct vault *vault, struct ch_view request_id, bool *foun
 {
 	struct ch_error none;
 
-	*found = store_find_key_by_request(vault->db, request_id, key, &none);
+	*found = store_find_key_by_request(vault->db, request_id, key, &none) &&
+		 vault_key_verify_read(vault, key, &none);
 	if (*found || none.code == CH_NOT_FOUND)
 		return true;
 	*err = none;
 	return false;
+}
+
+/* The row is complete and sealed before anybody may know the key. */
+static bool seal_and_insert(struct vault *vault, const struct ch_bus_request *request, struct vault_key *key,
+			    struct ch_view wrapped, struct ch_error *err)
+{
+	uint8_t number_seal[VAULT_SEAL_SIZE], hash[64];
+	size_t size;
+
+	if (!ch_digest("sha256", ch_view_of(&key->public_key_info), hash, &size, err))
+		return false;
+	memcpy(key->public_key_sha256, hash, sizeof(key->public_key_sha256));
+	return vault_key_seal(vault, key, err) &&
+	       vault_number_seal_first(vault, key->key_id, number_seal, err) &&
+	       vault_note_generated(vault, request, key, err) &&
+	       store_insert_key(vault->db, key, wrapped, ch_view(number_seal, sizeof(number_seal)), err);
 }
 
 /* Makes and records. Where another vault was faster with the same request, its key counts and ours goes. */
@@ -400,8 +419,7 @@ static bool make_and_record(struct vault *vault, const struct ch_bus_request *re
 
 	if (!make_key(vault, key, &wrapped, err))
 		return false;
-	if (vault_note_generated(vault, request, key, err) &&
-	    store_insert_key(vault->db, key, request_id, ch_view_of(&wrapped), err))
+	if (seal_and_insert(vault, request, key, ch_view_of(&wrapped), err))
 		return true;
 	destroy_everywhere(vault, key);
 	if (err->code != CH_CONFLICT)
@@ -437,6 +455,7 @@ bool vault_handle_generate_key(void *state, const struct ch_bus_request *request
 	/* 3. Made on one HSM, copied to the others, each copy proven; recorded; only then told. */
 	if (made && !found) {
 		fill_key(vault, ask, kind, tenant, &key);
+		key.request_id = ch_bytes_copy(request_id);
 		made = make_and_record(vault, request, request_id, &key, err);
 	}
 	pthread_mutex_unlock(&vault->generate_lock);

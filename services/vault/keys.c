@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * keys.c: key rows in memory. A row is read again when it is older than VAULT_KEY_AGE_US, so that a state
- * changed in the database holds within that time, and when a check refused on what may be old. ops.c is the
+ * changed by another vault holds within that time, and when a check refused on what may be old; each time its
+ * seal is checked. ops.c is the
  * caller.
  */
+#include "policy.h"
 #include "vault.h"
 
 #include <stdatomic.h>
@@ -20,16 +22,16 @@ struct entry {
 };
 
 struct vault_keys {
-	struct ch_db *db;
+	struct vault *vault;
 	pthread_mutex_t lock;
 	struct entry *entries; /* guarded by lock */
 };
 
-struct vault_keys *vault_keys_new(struct ch_db *db)
+struct vault_keys *vault_keys_new(struct vault *vault)
 {
 	struct vault_keys *keys = ch_alloc(sizeof(*keys));
 
-	keys->db = db;
+	keys->vault = vault;
 	pthread_mutex_init(&keys->lock, NULL);
 	return keys;
 }
@@ -104,7 +106,8 @@ bool vault_keys_get(struct vault_keys *keys, const char *key_id, bool fresh, con
 	if (!entry) {
 		entry = ch_alloc(sizeof(*entry));
 		entry->read_us = ch_monotonic_us();
-		if (!store_find_key(keys->db, key_id, &entry->key, err)) {
+		if (!store_find_key(keys->vault->db, key_id, &entry->key, err) ||
+		    !vault_key_verify_read(keys->vault, &entry->key, err)) {
 			free(entry);
 			return false;
 		}

@@ -10,7 +10,7 @@
 static const struct ch_daemon_definition definition = {
 	.service = "vault",
 	.summary = "signs what it has itself parsed and allowed, with keys in HSMs (--init-hsms sets the "
-		   "HSMs up)",
+		   "HSMs up, --seal-keys seals the keys of an older version)",
 	.schema = &vault_schema,
 };
 
@@ -53,6 +53,8 @@ int main(int argc, char **argv)
 		return hsm_worker_main(argv[2]);
 	if (has_option(argc, argv, VAULT_INIT_OPTION))
 		return vault_init_hsms(argc, argv);
+	if (has_option(argc, argv, VAULT_SEAL_KEYS_OPTION))
+		return vault_seal_keys(argc, argv);
 	if (!ch_daemon_begin(&definition, argc, argv, &config, &daemon, &exit_code))
 		return exit_code;
 	if (!enter_sandbox(daemon, &config, &err))

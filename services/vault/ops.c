@@ -7,6 +7,7 @@
 #include "vault.h"
 
 #include "log/log.h"
+#include "policy.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -108,7 +109,8 @@ static const struct vault_key *find_subject(void *state, struct ch_view public_k
 	struct subject_finder *finder = state;
 
 	vault_key_free(&finder->key);
-	if (!store_find_key_by_public_key(finder->vault->db, public_key_info, &finder->key, err))
+	if (!store_find_key_by_public_key(finder->vault->db, public_key_info, &finder->key, err) ||
+	    !vault_key_verify_read(finder->vault, &finder->key, err))
 		return NULL;
 	return &finder->key;
 }
@@ -141,19 +143,27 @@ static bool check_bytes(struct vault *vault, struct work *work, struct ch_error 
 
 /* --- step 3: what may never go back, and what a CA certificate makes of its key --- */
 
+static bool set_ca_limits(void *context, struct vault_key *key, struct ch_error *err)
+{
+	const struct vault_check *check = context;
+
+	(void)err;
+	key->ca_not_before_us = check->ca_not_before_us;
+	key->ca_not_after_us = check->ca_not_after_us;
+	key->ca_path_length = check->ca_path_length;
+	return true;
+}
+
 static bool record_before_signing(struct vault *vault, struct work *work, struct ch_error *err)
 {
 	struct vault_check *check = &work->check;
 
 	if (check->number.size &&
-	    !store_take_number(vault->db, work->key->key_id, check->number, check->to_be_signed, err))
-		return refuse(work, "number");
-	if (!check->sets_ca_limits)
-		return true;
-	if (!store_set_ca_limits(vault->db, check, err))
-		return refuse(work, "database");
-	vault_keys_forget(vault->keys, check->subject_key_id);
-	return true;
+	    !vault_take_number(vault, work->key, check->number, check->to_be_signed, &check->reason, err))
+		return false;
+	return !check->sets_ca_limits ||
+	       vault_key_change(vault, check->subject_key_id, set_ca_limits, check, NULL, err) ||
+	       refuse(work, "database");
 }
 
 static bool check_all(struct vault *vault, struct work *work, const struct ch_bus_request *request,
@@ -162,18 +172,31 @@ static bool check_all(struct vault *vault, struct work *work, const struct ch_bu
 	return check_key(vault, work, request, err) && check_bytes(vault, work, err);
 }
 
+/* Why a key's row could not be had. */
+static const char *key_reason(const struct ch_error *err)
+{
+	switch (err->code) {
+	case CH_NOT_FOUND:
+		return "no-key";
+	case CH_DENIED:
+		return "policy-seal";
+	default:
+		return "unavailable";
+	}
+}
+
 /* A row in memory may be a second old (another vault signed the CA's certificate just now): before it
  * refuses, it is read again. */
 static bool allow(struct vault *vault, struct work *work, const struct ch_bus_request *request,
 		  struct ch_error *err)
 {
 	if (!vault_keys_get(vault->keys, work->item->key_id, false, &work->key, err))
-		return refuse(work, err->code == CH_NOT_FOUND ? "no-key" : "database");
+		return refuse(work, key_reason(err));
 	if (!check_all(vault, work, request, err)) {
 		vault_keys_release(work->key);
 		work->key = NULL;
 		if (!vault_keys_get(vault->keys, work->item->key_id, true, &work->key, err))
-			return refuse(work, "database");
+			return refuse(work, key_reason(err));
 		if (!check_all(vault, work, request, err))
 			return false;
 	}

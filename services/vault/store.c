@@ -2,15 +2,18 @@
 /* store.c: all SQL of the vault: the table `keys`. */
 #include "vault.h"
 
-#include <openssl/bn.h>
-#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define KEY_COLUMNS                                                                                \
-	"key_id, tenant_id, label, algorithm, purposes, subject_der, public_key_info, residency, " \
-	"single_copy_accepted, state, ca_not_before, ca_not_after, coalesce(ca_path_length, -1), " \
-	"timestamp_policies, checkpoint_origin, max_validity_seconds, created_at"
+#define KEY_COLUMNS                                                                                       \
+	"key_id, tenant_id, label, algorithm, purposes, subject_der, public_key_info, residency, "        \
+	"single_copy_accepted, state, ca_not_before, ca_not_after, coalesce(ca_path_length, -1), "        \
+	"timestamp_policies, checkpoint_origin, max_validity_seconds, created_at, request_id, "           \
+	"public_key_sha256, policy_version, callers, signature_algorithms, "                              \
+	"max_certificate_validity_seconds, quota_burst, quota_per_hour, approvals_required, audit_mode, " \
+	"state_changed_at, seal"
+
+#define LONGEST_VALIDITY_S (INT64_C(1000) * 366 * 86400)
 
 static const struct ch_statement find_key = { "vault_find_key",
 					      "SELECT " KEY_COLUMNS " FROM keys WHERE key_id = $1" };
@@ -23,25 +26,40 @@ static const struct ch_statement find_by_public_key = { "vault_find_by_public_ke
 static const struct ch_statement list_keys = {
 	"vault_list_keys", "SELECT " KEY_COLUMNS " FROM keys WHERE tenant_id = $1 ORDER BY created_at, key_id"
 };
+static const struct ch_statement list_unsealed = {
+	"vault_list_unsealed",
+	"SELECT " KEY_COLUMNS " FROM keys WHERE seal IS NULL ORDER BY created_at, key_id"
+};
 static const struct ch_statement insert_key = {
 	"vault_insert_key",
 	"INSERT INTO keys (key_id, tenant_id, request_id, label, algorithm, purposes, subject_der, "
-	"public_key_info, "
-	"public_key_sha256, residency, single_copy_accepted, timestamp_policies, checkpoint_origin, "
-	"max_validity_seconds, wrapped_key) "
-	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+	"public_key_info, public_key_sha256, residency, single_copy_accepted, timestamp_policies, "
+	"checkpoint_origin, max_validity_seconds, wrapped_key, created_at, state, policy_version, callers, "
+	"signature_algorithms, max_certificate_validity_seconds, quota_burst, quota_per_hour, "
+	"approvals_required, audit_mode, seal, number_seal) "
+	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, "
+	"$21, $22, $23, $24, $25, $26, $27)"
 };
-static const struct ch_statement take_number = {
-	"vault_take_number",
-	"UPDATE keys SET last_number = $2::text::numeric, last_tbs_sha256 = $3 WHERE key_id = $1 AND "
-	"(last_number < $2::text::numeric OR "
-	"(last_number = $2::text::numeric AND (last_tbs_sha256 IS NULL OR last_tbs_sha256 = $3)))"
+/* What the vault changes of a key: all else is as it was when the key was made. */
+static const struct ch_statement update_key = {
+	"vault_update_key",
+	"UPDATE keys SET policy_version = $3, residency = $4, state = $5, state_changed_at = $6, "
+	"ca_not_before = $7, ca_not_after = $8, ca_path_length = $9, callers = $10, "
+	"signature_algorithms = $11, max_validity_seconds = $12, max_certificate_validity_seconds = $13, "
+	"quota_burst = $14, quota_per_hour = $15, approvals_required = $16, audit_mode = $17, seal = $18, "
+	"wrapped_key = CASE WHEN $5 = 'destroyed' THEN NULL ELSE wrapped_key END "
+	"WHERE key_id = $1 AND policy_version = $2"
 };
-static const struct ch_statement last_number = { "vault_last_number",
-						 "SELECT last_number::text FROM keys WHERE key_id = $1" };
-static const struct ch_statement set_ca_limits = {
-	"vault_set_ca_limits",
-	"UPDATE keys SET ca_not_before = $2, ca_not_after = $3, ca_path_length = $4 WHERE key_id = $1"
+static const struct ch_statement set_first_seals = { "vault_set_first_seals",
+						     "UPDATE keys SET seal = $2, number_seal = $3 WHERE "
+						     "key_id = $1 AND seal IS NULL AND policy_version = $4" };
+static const struct ch_statement lock_number = {
+	"vault_lock_number",
+	"SELECT last_number::text, last_tbs_sha256, number_seal FROM keys WHERE key_id = $1 FOR UPDATE"
+};
+static const struct ch_statement write_number = {
+	"vault_write_number", "UPDATE keys SET last_number = $2::text::numeric, last_tbs_sha256 = $3, "
+			      "number_seal = $4 WHERE key_id = $1"
 };
 
 /* --- reading a row --- */
@@ -57,28 +75,85 @@ static bool read_key_hash(struct vault_key *key, struct ch_error *err)
 	return true;
 }
 
+/* A column that holds what the vault never writes is no error of this request: the row was edited. */
+static void damage(struct vault_key *key, const char *column)
+{
+	if (!key->damaged)
+		key->damaged = column;
+}
+
 static void read_purposes(const struct ch_rows *rows, size_t row, struct vault_key *key)
 {
-	int32_t *numbers = NULL;
+	int32_t *numbers = NULL, last = 0;
 	size_t count = ch_rows_int32_array(rows, row, 4, &numbers);
 
-	for (size_t i = 0; i < count; i++)
-		if (numbers[i] > 0 && numbers[i] < 32)
-			key->purposes |= 1u << numbers[i];
+	for (size_t i = 0; i < count; i++) {
+		if (numbers[i] <= last || numbers[i] >= 32) {
+			damage(key, "purposes");
+			break;
+		}
+		last = numbers[i];
+		key->purposes |= 1u << last;
+	}
 	free(numbers);
 }
 
-static void copy_text(char *to, size_t room, const char *from)
+static void copy_text(struct vault_key *key, const char *column, char *to, size_t room, const char *from)
 {
+	if (strlen(from) >= room)
+		damage(key, column);
 	strncpy(to, from, room - 1);
 	to[room - 1] = 0;
 }
 
-static bool read_key(const struct ch_rows *rows, size_t row, struct vault_key *key, struct ch_error *err)
+static int64_t read_seconds(const struct ch_rows *rows, size_t row, int column, struct vault_key *key)
 {
+	int64_t seconds = ch_rows_int64(rows, row, column);
+
+	if (seconds >= 0 && seconds <= LONGEST_VALIDITY_S)
+		return seconds * CH_SECOND;
+	damage(key, "validity");
+	return 0;
+}
+
+static uint32_t read_limit(const struct ch_rows *rows, size_t row, int column, struct vault_key *key)
+{
+	int64_t limit = ch_rows_int64(rows, row, column);
+
+	if (limit >= 0 && limit <= INT32_MAX)
+		return (uint32_t)limit;
+	damage(key, "limits");
+	return 0;
+}
+
+static void read_policy(const struct ch_rows *rows, size_t row, struct vault_key *key)
+{
+	struct ch_view hash = ch_rows_bytes(rows, row, 18);
+
+	key->request_id = ch_bytes_copy(ch_rows_bytes(rows, row, 17));
+	if (hash.size == sizeof(key->public_key_sha256))
+		memcpy(key->public_key_sha256, hash.data, hash.size);
+	else
+		damage(key, "public_key_sha256");
+	key->policy_version = (uint64_t)ch_rows_int64(rows, row, 19);
+	key->caller_count = ch_rows_text_array(rows, row, 20, &key->callers);
+	key->signature_algorithm_count = ch_rows_text_array(rows, row, 21, &key->signature_algorithms);
+	key->max_certificate_validity_us = read_seconds(rows, row, 22, key);
+	key->quota_burst = read_limit(rows, row, 23, key);
+	key->quota_per_hour = read_limit(rows, row, 24, key);
+	key->approvals_required = read_limit(rows, row, 25, key);
+	copy_text(key, "audit_mode", key->audit_mode, sizeof(key->audit_mode), ch_rows_text(rows, row, 26));
+	key->state_changed_at_us = ch_rows_time(rows, row, 27);
+	key->seal = ch_bytes_copy(ch_rows_bytes(rows, row, 28));
+}
+
+static void read_key(const struct ch_rows *rows, size_t row, struct vault_key *key)
+{
+	struct ch_error ignored;
+
 	*key = (struct vault_key)CH_NONE;
-	copy_text(key->key_id, sizeof(key->key_id), ch_rows_text(rows, row, 0));
-	copy_text(key->tenant, sizeof(key->tenant), ch_rows_text(rows, row, 1));
+	copy_text(key, "key_id", key->key_id, sizeof(key->key_id), ch_rows_text(rows, row, 0));
+	copy_text(key, "tenant_id", key->tenant, sizeof(key->tenant), ch_rows_text(rows, row, 1));
 	key->label = ch_strdup(ch_rows_text(rows, row, 2));
 	key->algorithm = ch_algorithm_find(ch_rows_text(rows, row, 3));
 	read_purposes(rows, row, key);
@@ -86,21 +161,19 @@ static bool read_key(const struct ch_rows *rows, size_t row, struct vault_key *k
 	key->public_key_info = ch_bytes_copy(ch_rows_bytes(rows, row, 6));
 	key->residency_count = ch_rows_text_array(rows, row, 7, &key->residency);
 	key->single_copy_accepted = ch_rows_bool(rows, row, 8);
-	copy_text(key->state, sizeof(key->state), ch_rows_text(rows, row, 9));
+	copy_text(key, "state", key->state, sizeof(key->state), ch_rows_text(rows, row, 9));
 	key->ca_not_before_us = ch_rows_time(rows, row, 10);
 	key->ca_not_after_us = ch_rows_time(rows, row, 11);
 	key->ca_path_length = (int32_t)ch_rows_int64(rows, row, 12);
 	key->timestamp_policy_count = ch_rows_text_array(rows, row, 13, &key->timestamp_policies);
 	key->checkpoint_origin = ch_strdup(ch_rows_text(rows, row, 14));
-	key->max_validity_us = ch_rows_int64(rows, row, 15) * CH_SECOND;
+	key->max_validity_us = read_seconds(rows, row, 15, key);
 	key->created_at_us = ch_rows_time(rows, row, 16);
-	if (key->algorithm && read_key_hash(key, err))
-		return true;
+	read_policy(rows, row, key);
 	if (!key->algorithm)
-		ch_fail(err, CH_INTERNAL, "key '%s' has the unknown algorithm '%s'", key->key_id,
-			ch_rows_text(rows, row, 3));
-	vault_key_free(key);
-	return false;
+		damage(key, "algorithm");
+	if (!read_key_hash(key, &ignored))
+		damage(key, "public_key_info");
 }
 
 static bool find_one(struct ch_db *db, const struct ch_statement *statement, struct ch_param by,
@@ -114,8 +187,7 @@ static bool find_one(struct ch_db *db, const struct ch_statement *statement, str
 		return false;
 	if (ch_rows_count(rows) != 1)
 		return ch_fail(err, CH_NOT_FOUND, "no such key");
-	if (!read_key(rows, 0, key, err))
-		return false;
+	read_key(rows, 0, key);
 	if (ch_db_commit(&transaction, err))
 		return true;
 	vault_key_free(key);
@@ -145,24 +217,37 @@ bool store_find_key_by_public_key(struct ch_db *db, struct ch_view public_key_in
 	       find_one(db, &find_by_public_key, ch_param_bytes(ch_view(hash, size)), key, err);
 }
 
-bool store_list_keys(struct ch_db *db, const char *tenant,
-		     void (*each)(void *context, const struct vault_key *key), void *context,
-		     struct ch_error *err)
+static bool list(struct ch_db *db, const char *tenant, const struct ch_statement *statement,
+		 const struct ch_param *parameters, size_t count,
+		 void (*each)(void *context, const struct vault_key *key), void *context,
+		 struct ch_error *err)
 {
 	CH_AUTO(ch_transaction) transaction = NULL;
 	CH_AUTO(ch_rows) rows = NULL;
 
 	if (!ch_db_begin(db, tenant, &transaction, err) ||
-	    !ch_db_query(transaction, &list_keys, CH_PARAMETERS(ch_param_text(tenant)), &rows, err))
+	    !ch_db_query(transaction, statement, parameters, count, &rows, err))
 		return false;
 	for (size_t i = 0; i < ch_rows_count(rows); i++) {
 		CH_AUTO(vault_key) key = CH_NONE;
 
-		if (!read_key(rows, i, &key, err))
-			return false;
+		read_key(rows, i, &key);
 		each(context, &key);
 	}
 	return ch_db_commit(&transaction, err);
+}
+
+bool store_list_keys(struct ch_db *db, const char *tenant,
+		     void (*each)(void *context, const struct vault_key *key), void *context,
+		     struct ch_error *err)
+{
+	return list(db, tenant, &list_keys, CH_PARAMETERS(ch_param_text(tenant)), each, context, err);
+}
+
+bool store_list_unsealed(struct ch_db *db, void (*each)(void *context, const struct vault_key *key),
+			 void *context, struct ch_error *err)
+{
+	return list(db, NULL, &list_unsealed, CH_NO_PARAMETERS, each, context, err);
 }
 
 /* --- writing --- */
@@ -182,104 +267,144 @@ static struct ch_param optional_bytes(struct ch_view view)
 	return view.size ? ch_param_bytes(view) : ch_param_null();
 }
 
-bool store_insert_key(struct ch_db *db, const struct vault_key *key, struct ch_view request_id,
-		      struct ch_view wrapped, struct ch_error *err)
+static struct ch_param texts(char *const *items, size_t count)
+{
+	return ch_param_text_array((const char *const *)items, count);
+}
+
+static struct ch_param path_length(const struct vault_key *key)
+{
+	return key->ca_path_length < 0 ? ch_param_null() : ch_param_int32(key->ca_path_length);
+}
+
+bool store_insert_key(struct ch_db *db, const struct vault_key *key, struct ch_view wrapped,
+		      struct ch_view number_seal, struct ch_error *err)
 {
 	CH_AUTO(ch_transaction) transaction = NULL;
 	int32_t numbers[32];
 	size_t purposes = purpose_numbers(key, numbers);
-	uint8_t hash[64];
-	size_t size;
 
-	if (!ch_digest("sha256", ch_view_of(&key->public_key_info), hash, &size, err) ||
-	    !ch_db_begin(db, key->tenant, &transaction, err))
+	if (!ch_db_begin(db, key->tenant, &transaction, err))
 		return false;
 	const struct ch_param parameters[] = {
 		ch_param_text(key->key_id),
 		ch_param_text(key->tenant),
-		ch_param_bytes(request_id),
+		ch_param_bytes(ch_view_of(&key->request_id)),
 		ch_param_text(key->label),
 		ch_param_text(key->algorithm->name),
 		ch_param_int32_array(numbers, purposes),
 		optional_bytes(ch_view_of(&key->subject_der)),
 		ch_param_bytes(ch_view_of(&key->public_key_info)),
-		ch_param_bytes(ch_view(hash, size)),
-		ch_param_text_array((const char *const *)key->residency, key->residency_count),
+		ch_param_bytes(ch_view(key->public_key_sha256, sizeof(key->public_key_sha256))),
+		texts(key->residency, key->residency_count),
 		ch_param_bool(key->single_copy_accepted),
-		ch_param_text_array((const char *const *)key->timestamp_policies,
-				    key->timestamp_policy_count),
+		texts(key->timestamp_policies, key->timestamp_policy_count),
 		ch_param_text(key->checkpoint_origin),
 		ch_param_int64(key->max_validity_us / CH_SECOND),
 		optional_bytes(wrapped),
+		ch_param_time(key->created_at_us),
+		ch_param_text(key->state),
+		ch_param_int64((int64_t)key->policy_version),
+		texts(key->callers, key->caller_count),
+		texts(key->signature_algorithms, key->signature_algorithm_count),
+		ch_param_int64(key->max_certificate_validity_us / CH_SECOND),
+		ch_param_int32((int32_t)key->quota_burst),
+		ch_param_int32((int32_t)key->quota_per_hour),
+		ch_param_int32((int32_t)key->approvals_required),
+		ch_param_text(key->audit_mode),
+		ch_param_bytes(ch_view_of(&key->seal)),
+		ch_param_bytes(number_seal),
 	};
 	return ch_db_query(transaction, &insert_key, parameters, CH_COUNT(parameters), NULL, err) &&
 	       ch_db_commit(&transaction, err);
 }
 
-/* Decimal text of big endian octets; the caller frees it with OPENSSL_free. */
-static char *decimal(struct ch_view number)
-{
-	BIGNUM *value = BN_bin2bn(number.data, (int)number.size, NULL);
-	char *text = value ? BN_bn2dec(value) : NULL;
-
-	BN_free(value);
-	return text;
-}
-
-static bool refuse_number(struct ch_transaction *transaction, const char *key_id, const char *number,
-			  struct ch_error *err)
-{
-	CH_AUTO(ch_rows) rows = NULL;
-
-	if (!ch_db_query(transaction, &last_number, CH_PARAMETERS(ch_param_text(key_id)), &rows, err))
-		return false;
-	return ch_fail(err, CH_DENIED,
-		       "number %s is not above %s, the last that key '%s' signed, nor over the same bytes",
-		       number, ch_rows_count(rows) ? ch_rows_text(rows, 0, 0) : "?", key_id);
-}
-
-static bool take(struct ch_db *db, const char *key_id, const char *number, struct ch_view to_be_signed,
-		 struct ch_error *err)
+bool store_update_key(struct ch_db *db, const struct vault_key *key, uint64_t old_version,
+		      struct ch_error *err)
 {
 	CH_AUTO(ch_transaction) transaction = NULL;
 	CH_AUTO(ch_rows) rows = NULL;
-	uint8_t hash[64];
-	size_t size;
 
-	if (!ch_digest("sha256", to_be_signed, hash, &size, err) ||
-	    !ch_db_begin(db, NULL, &transaction, err) ||
-	    !ch_db_query(transaction, &take_number,
-			 CH_PARAMETERS(ch_param_text(key_id), ch_param_text(number),
-				       ch_param_bytes(ch_view(hash, size))),
-			 &rows, err))
+	if (!ch_db_begin(db, NULL, &transaction, err))
 		return false;
-	if (ch_rows_affected(rows) != 1)
-		return refuse_number(transaction, key_id, number, err);
+	const struct ch_param parameters[] = {
+		ch_param_text(key->key_id),
+		ch_param_int64((int64_t)old_version),
+		ch_param_int64((int64_t)key->policy_version),
+		texts(key->residency, key->residency_count),
+		ch_param_text(key->state),
+		ch_param_time(key->state_changed_at_us),
+		ch_param_time(key->ca_not_before_us),
+		ch_param_time(key->ca_not_after_us),
+		path_length(key),
+		texts(key->callers, key->caller_count),
+		texts(key->signature_algorithms, key->signature_algorithm_count),
+		ch_param_int64(key->max_validity_us / CH_SECOND),
+		ch_param_int64(key->max_certificate_validity_us / CH_SECOND),
+		ch_param_int32((int32_t)key->quota_burst),
+		ch_param_int32((int32_t)key->quota_per_hour),
+		ch_param_int32((int32_t)key->approvals_required),
+		ch_param_text(key->audit_mode),
+		ch_param_bytes(ch_view_of(&key->seal)),
+	};
+	if (!ch_db_query(transaction, &update_key, parameters, CH_COUNT(parameters), &rows, err))
+		return false;
+	if (ch_rows_affected(rows) != 1) {
+		ch_fail(err, CH_CONFLICT, "key '%s' was changed by another vault meanwhile", key->key_id);
+		err->retryable = true;
+		return false;
+	}
 	return ch_db_commit(&transaction, err);
 }
 
-bool store_take_number(struct ch_db *db, const char *key_id, struct ch_view number,
-		       struct ch_view to_be_signed, struct ch_error *err)
-{
-	char *text = decimal(number);
-	bool taken = text ? take(db, key_id, text, to_be_signed, err)
-			  : ch_fail(err, CH_INTERNAL, "number: no memory");
-
-	OPENSSL_free(text);
-	return taken;
-}
-
-bool store_set_ca_limits(struct ch_db *db, const struct vault_check *check, struct ch_error *err)
+bool store_set_first_seals(struct ch_db *db, const struct vault_key *key, struct ch_view number_seal,
+			   struct ch_error *err)
 {
 	CH_AUTO(ch_transaction) transaction = NULL;
-	struct ch_param path_length =
-		check->ca_path_length < 0 ? ch_param_null() : ch_param_int32(check->ca_path_length);
+	CH_AUTO(ch_rows) rows = NULL;
 
-	return ch_db_begin(db, NULL, &transaction, err) &&
-	       ch_db_query(transaction, &set_ca_limits,
-			   CH_PARAMETERS(ch_param_text(check->subject_key_id),
-					 ch_param_time(check->ca_not_before_us),
-					 ch_param_time(check->ca_not_after_us), path_length),
-			   NULL, err) &&
-	       ch_db_commit(&transaction, err);
+	if (!ch_db_begin(db, NULL, &transaction, err) ||
+	    !ch_db_query(transaction, &set_first_seals,
+			 CH_PARAMETERS(ch_param_text(key->key_id), ch_param_bytes(ch_view_of(&key->seal)),
+				       ch_param_bytes(number_seal),
+				       ch_param_int64((int64_t)key->policy_version)),
+			 &rows, err))
+		return false;
+	if (ch_rows_affected(rows) != 1)
+		return ch_fail(err, CH_CONFLICT, "key '%s' has a seal already", key->key_id);
+	return ch_db_commit(&transaction, err);
+}
+
+/* --- the number that never goes back --- */
+
+void vault_number_free(struct vault_number *number)
+{
+	free(number->last);
+	ch_bytes_free(&number->tbs_sha256);
+	ch_bytes_free(&number->seal);
+	*number = (struct vault_number)CH_NONE;
+}
+
+bool store_lock_number(struct ch_transaction *transaction, const char *key_id, struct vault_number *number,
+		       struct ch_error *err)
+{
+	CH_AUTO(ch_rows) rows = NULL;
+
+	if (!ch_db_query(transaction, &lock_number, CH_PARAMETERS(ch_param_text(key_id)), &rows, err))
+		return false;
+	if (ch_rows_count(rows) != 1)
+		return ch_fail(err, CH_NOT_FOUND, "key '%.40s': no such key", key_id);
+	number->last = ch_strdup(ch_rows_text(rows, 0, 0));
+	number->tbs_sha256 = ch_bytes_copy(ch_rows_bytes(rows, 0, 1));
+	number->seal = ch_bytes_copy(ch_rows_bytes(rows, 0, 2));
+	return true;
+}
+
+bool store_write_number(struct ch_transaction *transaction, const char *key_id, const char *number,
+			struct ch_view tbs_sha256, struct ch_view seal, struct ch_error *err)
+{
+	return ch_db_query(transaction, &write_number,
+			   CH_PARAMETERS(ch_param_text(key_id), ch_param_text(number),
+					 ch_param_bytes(tbs_sha256), ch_param_bytes(seal)),
+			   NULL, err);
 }

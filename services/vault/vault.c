@@ -3,6 +3,7 @@
 #include "vault.h"
 
 #include "log/log.h"
+#include "policy.h"
 #include "secrets/secrets.h"
 #include "worker.h"
 
@@ -124,7 +125,8 @@ bool vault_open(struct vault *vault, const struct vault_config *config, struct c
 	    !ch_db_open(&common->database, "chancery-vault", vault->metrics, &vault->db, err) ||
 	    !open_audit(vault, err))
 		return false;
-	vault->keys = vault_keys_new(vault->db);
+	vault->keys = vault_keys_new(vault);
+	vault->seals = vault_seals_new();
 	vault->secrets = vault_secrets_new(vault);
 	return vault_summary_start(vault, &vault->summary, err) && open_hsms(vault, err) &&
 	       open_server(vault, err);
@@ -141,6 +143,7 @@ void vault_close(struct vault *vault)
 	ch_bus_client_close(vault->audit_bus);
 	vault_secrets_free(vault->secrets);
 	vault_keys_free(vault->keys);
+	vault_seals_free(vault->seals);
 	ch_db_close(vault->db);
 	ch_identity_free(vault->identity);
 	X509_STORE_free(vault->policy.operators_ca);

@@ -4,6 +4,7 @@
  *
  *   main.c → vault.c (open and close) · ops.c (Sign, ListKeys, VaultStatus) · generate.c (GenerateKey)
  *   secrets/: Seal, Open, Reseal, Random
+ *   policy.h: what limits a key: sealed rows
  *   purposes.h: what may be signed · hsm.h: who signs · keys.c and store.c: what the database knows
  *   events.c: what the audit log and the metrics hear of it · init_hsms.c: setting up
  */
@@ -41,6 +42,7 @@ extern const struct ch_conf_schema vault_schema; /* config.c */
 
 struct vault_keys;
 struct vault_secrets;
+struct vault_seals;
 struct vault_summary;
 
 struct vault {
@@ -56,6 +58,7 @@ struct vault {
 	struct hsm_pool *hsms;
 	struct vault_keys *keys;
 	struct vault_secrets *secrets;
+	struct vault_seals *seals;
 	struct vault_summary *summary;
 	struct ch_bus_server *server;
 	pthread_mutex_t generate_lock; /* one key is made at a time: the HSMs' other sessions go on signing */
@@ -97,9 +100,10 @@ int64_t vault_deadline_us(const struct vault *vault, const struct ch_bus_request
 
 /* --- keys.c: key rows in memory, at most VAULT_KEY_AGE_US old --- */
 #define VAULT_KEY_AGE_US (1 * CH_SECOND)
-struct vault_keys *vault_keys_new(struct ch_db *db);
+struct vault_keys *vault_keys_new(struct vault *vault);
 void vault_keys_free(struct vault_keys *keys);
-/* fresh: read it again. The caller gives *key back with vault_keys_release. CH_NOT_FOUND. Thread-safe. */
+/* fresh: read it again. The caller gives *key back with vault_keys_release. CH_NOT_FOUND; CH_DENIED where its
+ * seal does not fit the row (policy.h). Thread-safe. */
 CH_MUST_USE bool vault_keys_get(struct vault_keys *keys, const char *key_id, bool fresh,
 				const struct vault_key **key, struct ch_error *err);
 void vault_keys_release(const struct vault_key *key);
@@ -116,16 +120,35 @@ CH_MUST_USE bool store_find_key_by_public_key(struct ch_db *db, struct ch_view p
 CH_MUST_USE bool store_list_keys(struct ch_db *db, const char *tenant,
 				 void (*each)(void *context, const struct vault_key *key), void *context,
 				 struct ch_error *err);
+/* Of all tenants: keys of before there were seals. */
+CH_MUST_USE bool store_list_unsealed(struct ch_db *db,
+				     void (*each)(void *context, const struct vault_key *key), void *context,
+				     struct ch_error *err);
 /* CH_CONFLICT where the request id is taken. */
-CH_MUST_USE bool store_insert_key(struct ch_db *db, const struct vault_key *key, struct ch_view request_id,
-				  struct ch_view wrapped, struct ch_error *err);
-/*
- * Takes the number for these bytes: higher than any before, or the very bytes that took it last. Decided by
- * the database, so that it holds over all vaults. CH_DENIED where it goes back.
- */
-CH_MUST_USE bool store_take_number(struct ch_db *db, const char *key_id, struct ch_view number,
-				   struct ch_view to_be_signed, struct ch_error *err);
-CH_MUST_USE bool store_set_ca_limits(struct ch_db *db, const struct vault_check *check, struct ch_error *err);
+CH_MUST_USE bool store_insert_key(struct ch_db *db, const struct vault_key *key, struct ch_view wrapped,
+				  struct ch_view number_seal, struct ch_error *err);
+/* Writes what may change of a key, with its seal. A destroyed key loses its wrapped copy. CH_CONFLICT
+ * (retryable) where the row is not of old_version any more. */
+CH_MUST_USE bool store_update_key(struct ch_db *db, const struct vault_key *key, uint64_t old_version,
+				  struct ch_error *err);
+/* For a row without seals. CH_CONFLICT where it has them. */
+CH_MUST_USE bool store_set_first_seals(struct ch_db *db, const struct vault_key *key,
+				       struct ch_view number_seal, struct ch_error *err);
+
+/* The highest number that a key signed: number.c. */
+struct vault_number {
+	char *last;                 /* decimal */
+	struct ch_bytes tbs_sha256; /* empty: none yet */
+	struct ch_bytes seal;
+};
+void vault_number_free(struct vault_number *number);
+CH_DEFINE_AUTO_VALUE(vault_number, struct vault_number, vault_number_free)
+/* Locks the row until the transaction ends. The caller frees what *number holds. CH_NOT_FOUND. */
+CH_MUST_USE bool store_lock_number(struct ch_transaction *transaction, const char *key_id,
+				   struct vault_number *number, struct ch_error *err);
+CH_MUST_USE bool store_write_number(struct ch_transaction *transaction, const char *key_id,
+				    const char *number, struct ch_view tbs_sha256, struct ch_view seal,
+				    struct ch_error *err);
 
 /* --- events.c --- */
 struct vault_event {
@@ -143,6 +166,9 @@ void vault_note_refused(struct vault *vault, const struct vault_event *event, co
 void vault_note_failed(struct vault *vault, const struct vault_event *event, const struct ch_error *why);
 CH_MUST_USE bool vault_note_generated(struct vault *vault, const struct ch_bus_request *request,
 				      const struct vault_key *key, struct ch_error *err);
+/* A row of the vault's was changed outside the vault: counted, logged, and recorded as vault.alert. */
+void vault_note_alert(struct vault *vault, const char *tenant, const char *subject, const char *reason,
+		      const char *message);
 /* hsm_pool_options.event; state is the struct vault. */
 void vault_note_hsm(void *state, const char *hsm, enum hsm_change change, const char *why, size_t up_count);
 /* Signatures that are not recorded one by one: a vault.summary event each minute and at the end. */
@@ -154,5 +180,12 @@ void vault_summary_stop(struct vault_summary *summary); /* NULL is fine */
 #define VAULT_INIT_OPTION "--init-hsms"
 /* `chancery-vault --config FILE --init-hsms`. Returns the exit code. */
 int vault_init_hsms(int argc, char **argv);
+/* What follows --config; NULL: nothing does. */
+const char *vault_config_path(int argc, char **argv);
+
+/* --- seal_keys.c --- */
+#define VAULT_SEAL_KEYS_OPTION "--seal-keys"
+/* `chancery-vault --config FILE --seal-keys`. Returns the exit code. */
+int vault_seal_keys(int argc, char **argv);
 
 #endif

@@ -175,13 +175,6 @@ def test_an_unknown_purpose_and_an_unknown_key(vault, issuing):
     assert vault.sign("issuer", "00" * 16, "end-entity-certificate", tbs)["code"] == NOT_FOUND
 
 
-def test_a_suspended_key_signs_nothing(vault):
-    ca = vault.make_ca("Suspended CA")
-    vault.psql(f"UPDATE keys SET state = 'suspended' WHERE key_id = '{ca['key_id']}'")
-    wait_for(lambda: vault.sign("issuer", ca["key_id"], "end-entity-certificate", end_entity_tbs(ca["name"]))["code"] == CONFLICT, 5,
-             "the suspension holds")
-
-
 # --- what the bytes say ---
 
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * policy.h: what limits a key: the sealed row (seal.c), its state (state.c), its quota (quota.c). ops.c asks
- * here before any bytes are read; store.c keeps the rows.
+ * policy.h: what limits a key: the sealed row (seal.c, sealed_rows.c), and its number that never goes back
+ * (number.c). ops.c asks here before any bytes are read; store.c keeps the rows.
  */
 #ifndef VAULT_POLICY_H
 #define VAULT_POLICY_H
@@ -9,10 +9,24 @@
 #include "purposes.h"
 
 struct vault;
+struct ch_bus_request;
+
+/* --- sealed_key.c: pure: the canonical octets of what is sealed; the caller frees them --- */
+
+struct ch_bytes vault_key_pack(const struct vault_key *key);
+/* number: decimal; tbs_sha256 is empty before the first one. */
+struct ch_bytes vault_number_pack(const char *key_id, const char *number, struct ch_view tbs_sha256);
 
 /* --- seal.c --- */
 
-#define VAULT_SEAL_SIZE 32 /* HMAC-SHA-256 */
+#define VAULT_SEAL_SIZE   32 /* HMAC-SHA-256 */
+#define VAULT_SEAL_KEY    "chancery/key-policy/v1"
+#define VAULT_SEAL_NUMBER "chancery/key-number/v1"
+
+struct vault_seals;
+struct vault_seals *vault_seals_new(void);
+void vault_seals_free(struct vault_seals *seals); /* NULL is fine */
+
 /*
  * MAC by the HSMs' seal key over domain || 0 || data. `domain` tells what is sealed
  * ("chancery/key-policy/v1", "chancery/quorum/v1", "chancery/key-number/v1"). CH_UNAVAILABLE: no HSM.
@@ -25,5 +39,50 @@ CH_MUST_USE bool vault_seal_make(struct vault *vault, const char *domain, struct
  */
 CH_MUST_USE bool vault_seal_check(struct vault *vault, const char *domain, struct ch_view data,
 				  struct ch_view seal, struct ch_error *err);
+/* True the first time it is asked about this content: an alert is raised once, not for each request. */
+bool vault_seal_first_sight(struct vault *vault, struct ch_view content);
+/*
+ * True where `version` is not below the highest that was given for `name` in this process, which it then is.
+ * Only what is sealed may be given: a made-up version would shut out the real ones.
+ */
+bool vault_seal_goes_on(struct vault *vault, const char *name, uint64_t version);
+/* The same question, and nothing is remembered of it. */
+bool vault_seal_would_go_on(struct vault *vault, const char *name, uint64_t version);
+
+/* --- sealed_rows.c --- */
+
+/*
+ * The row is as the vault wrote it, and not one of before. Raises the alert where it is not.
+ * CH_DENIED "key '…': its policy row was changed outside the vault"; CH_UNAVAILABLE: no HSM.
+ */
+CH_MUST_USE bool vault_key_verify(struct vault *vault, const struct vault_key *key, struct ch_error *err);
+/* The same for a key that was just read from the database by key id, public key or request; reads it again
+ * where another vault may have written a newer one meanwhile. Frees *key where it refuses. */
+CH_MUST_USE bool vault_key_verify_read(struct vault *vault, struct vault_key *key, struct ch_error *err);
+/* Sets key->seal for what the key now says. */
+CH_MUST_USE bool vault_key_seal(struct vault *vault, struct vault_key *key, struct ch_error *err);
+
+/* Changes *key, or refuses; may be called again with a newer row where another vault was faster. */
+typedef bool (*vault_key_changer)(void *context, struct vault_key *key, struct ch_error *err);
+/*
+ * Reads the row, verifies it, lets `change` change it, and writes it with the next version and a new seal:
+ * where another vault wrote meanwhile, all again. changed  receives the new row, to be freed; NULL is fine.
+ * Errors  what `change` says; CH_NOT_FOUND; CH_DENIED its seal; CH_CONFLICT others were faster too often.
+ */
+CH_MUST_USE bool vault_key_change(struct vault *vault, const char *key_id, vault_key_changer change,
+				  void *context, struct vault_key *changed, struct ch_error *err);
+
+/* --- number.c --- */
+
+/* The seal of a key that has not signed a number yet. */
+CH_MUST_USE bool vault_number_seal_first(struct vault *vault, const char *key_id,
+					 uint8_t seal[VAULT_SEAL_SIZE], struct ch_error *err);
+/*
+ * Takes the number for these bytes: higher than any before, or the very bytes that took it last. Decided
+ * under the row's lock, so that it holds over all vaults. CH_DENIED where it goes back or the row's number
+ * was changed outside the vault; *reason says which ("number", "number-seal").
+ */
+CH_MUST_USE bool vault_take_number(struct vault *vault, const struct vault_key *key, struct ch_view number,
+				   struct ch_view to_be_signed, const char **reason, struct ch_error *err);
 
 #endif

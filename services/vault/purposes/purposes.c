@@ -71,5 +71,9 @@ void vault_key_free(struct vault_key *key)
 	free_texts(key->residency, key->residency_count);
 	free_texts(key->timestamp_policies, key->timestamp_policy_count);
 	free(key->checkpoint_origin);
+	free_texts(key->callers, key->caller_count);
+	free_texts(key->signature_algorithms, key->signature_algorithm_count);
+	ch_bytes_free(&key->request_id);
+	ch_bytes_free(&key->seal);
 	*key = (struct vault_key)CH_NONE;
 }

@@ -33,6 +33,22 @@ struct vault_key {
 	char *checkpoint_origin;
 	int64_t max_validity_us; /* 0: the vault's default */
 	int64_t created_at_us;
+
+	/* What limits it further (KeyPolicy of vault.proto), and how the row is sealed (policy.h). */
+	uint64_t policy_version;
+	char **callers; /* services; none: each purpose's own */
+	size_t caller_count;
+	char **signature_algorithms; /* "ecdsa-with-SHA256"; none: the one of the key's algorithm */
+	size_t signature_algorithm_count;
+	int64_t max_certificate_validity_us;  /* of certificates but its own self-signed one; 0: no limit */
+	uint32_t quota_burst, quota_per_hour; /* 0: no quota */
+	uint32_t approvals_required;          /* more than the quorum's; 0: the quorum's */
+	char audit_mode[8];                   /* "each", "summary"; "": the purpose's own */
+	int64_t state_changed_at_us;          /* 0: never */
+	struct ch_bytes request_id;           /* message id that asked for it */
+	uint8_t public_key_sha256[32];
+	struct ch_bytes seal;
+	const char *damaged; /* a column that holds what the vault never writes; NULL: none */
 };
 void vault_key_free(struct vault_key *key); /* what it holds, not itself */
 
