@@ -134,8 +134,8 @@ class LoneVault:
             self._run(PRIVATE_POSTGRES, "stop", self.dir / "pg")
             shutil.rmtree(self.dir, ignore_errors=True)
 
-    def metrics(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.operations}/metrics", timeout=5) as answer:
+    def metrics(self, operations=None):
+        with urllib.request.urlopen(f"http://127.0.0.1:{operations or self.operations}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
         return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line and line[0] != "#"}
 

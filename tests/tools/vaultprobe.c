@@ -6,13 +6,12 @@
  *   vaultprobe --identity DIR --system-ca FILE --service NAME --instance NAME --vault HOST:PORT… COMMAND
  *     generate ALGORITHM PURPOSE[,PURPOSE…] [--label TEXT] [--subject FILE] [--policy OID] [--origin TEXT]
  * [--message-id HEX] sign KEY PURPOSE TBS-FILE… [--content FILE] [--approval CERTIFICATE SIGNATURE]… load KEY
- * PURPOSE TBS-FILE --seconds N --callers N status
+ * PURPOSE TBS-FILE --seconds N --callers N --rate N status
  */
 #include "bus/bus.h"
 #include "vault.pb-c.h"
+#include "vaultprobe_load.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +29,7 @@ struct options {
 	struct loaded *loaded;
 	const char *identity, *system_ca, *service, *instance, *tenant;
 	const char *label, *subject, *policy, *origin, *message_id, *content;
-	int64_t seconds, callers, timeout_us;
+	int64_t seconds, callers, rate, timeout_us;
 	char *vaults[8];
 	size_t vault_count;
 	const char *words[WORDS_CAP];
@@ -79,6 +78,8 @@ static bool read_options(int argc, char **argv, struct options *options)
 			options->seconds = atoll(argv[++i]);
 		else if (strcmp(argv[i], "--callers") == 0 && i + 1 < argc)
 			options->callers = atoll(argv[++i]);
+		else if (strcmp(argv[i], "--rate") == 0 && i + 1 < argc)
+			options->rate = atoll(argv[++i]);
 		else if (strcmp(argv[i], "--approval") == 0 && i + 2 < argc && options->approval_count < 16) {
 			options->approvals[options->approval_count][0] = argv[++i];
 			options->approvals[options->approval_count++][1] = argv[++i];
@@ -267,82 +268,26 @@ static int sign(struct ch_bus_client *client, const struct options *options)
 	return 0;
 }
 
-/* --- load: many callers sign the same bytes for a while --- */
-
-struct load {
-	struct ch_bus_client *client;
-	const struct options *options;
-	ProtobufCBinaryData to_be_signed;
-	int64_t until_us;
-	atomic_int signatures, errors;
-	atomic_llong longest_us;
-	pthread_mutex_t lock;
-	char first_error[480]; /* guarded by lock */
-};
-
-static bool sign_one(struct load *load, struct ch_error *err)
-{
-	Chancery__SignRequest request = CHANCERY__SIGN_REQUEST__INIT;
-	Chancery__SignItem item = CHANCERY__SIGN_ITEM__INIT, *list[] = { &item };
-	CH_AUTO(ch_proto) reply = NULL;
-	const Chancery__SignResult *result;
-
-	item.key_id = (char *)load->options->words[1];
-	item.purpose = purpose_of(load->options->words[2]);
-	item.to_be_signed = load->to_be_signed;
-	request.items = list;
-	request.n_items = 1;
-	if (!call(load->client, load->options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_SIGN, &request.base,
-		  CHANCERY__PAYLOAD_TYPE__PAYLOAD_SIGN_REPLY, &chancery__sign_reply__descriptor, &reply, err))
-		return false;
-	result = ((const Chancery__SignReply *)reply)->results[0];
-	return result->code == 0 || ch_fail(err, (enum ch_code)result->code, "%s", result->message);
-}
-
-static void *keep_signing(void *state)
-{
-	struct load *load = state;
-
-	while (ch_monotonic_us() < load->until_us) {
-		int64_t began = ch_monotonic_us(), took;
-		struct ch_error err = CH_NONE;
-		bool signed_ = sign_one(load, &err);
-
-		took = ch_monotonic_us() - began;
-		atomic_fetch_add(signed_ ? &load->signatures : &load->errors, 1);
-		if (took > atomic_load(&load->longest_us))
-			atomic_store(&load->longest_us, took); /* a race loses one measurement */
-		if (signed_)
-			continue;
-		pthread_mutex_lock(&load->lock);
-		if (!load->first_error[0])
-			memcpy(load->first_error, err.message, sizeof(err.message));
-		pthread_mutex_unlock(&load->lock);
-	}
-	return NULL;
-}
+/* --- load --- */
 
 static int run_load(struct ch_bus_client *client, const struct options *options)
 {
-	struct load load = { .client = client, .options = options, .lock = PTHREAD_MUTEX_INITIALIZER };
-	pthread_t threads[64];
-	size_t callers = options->callers > 0 && options->callers <= 64 ? (size_t)options->callers : 8;
+	ProtobufCBinaryData to_be_signed;
 
 	if (options->word_count != 4)
 		return usage("load KEY PURPOSE TBS-FILE");
-	load.to_be_signed = load_file(options, options->words[3]);
-	load.until_us = ch_monotonic_us() + (options->seconds > 0 ? options->seconds : 5) * CH_SECOND;
-	for (size_t i = 0; i < callers; i++)
-		if (pthread_create(&threads[i], NULL, keep_signing, &load) != 0)
-			return usage("no threads");
-	for (size_t i = 0; i < callers; i++)
-		pthread_join(threads[i], NULL);
-	printf("{\"code\":0,\"signatures\":%d,\"errors\":%d,\"longest_ms\":%lld,\"first_error\":",
-	       atomic_load(&load.signatures), atomic_load(&load.errors),
-	       atomic_load(&load.longest_us) / 1000);
-	put_json_text(load.first_error);
-	printf("}\n");
-	return 0;
+	to_be_signed = load_file(options, options->words[3]);
+	const struct load_options load = {
+		.tenant = options->tenant,
+		.item = { .key_id = options->words[1],
+			  .purpose = purpose_of(options->words[2]),
+			  .to_be_signed = ch_view(to_be_signed.data, to_be_signed.len) },
+		.seconds = options->seconds,
+		.callers = options->callers,
+		.rate = options->rate,
+	};
+
+	return load_run(client, &load);
 }
 
 /* --- status --- */
@@ -365,8 +310,9 @@ static int status(struct ch_bus_client *client, const struct options *options)
 		const Chancery__HsmStatus *hsm = answer->hsms[i];
 
 		printf("{\"code\":0,\"name\":\"%s\",\"state\":\"%s\",\"signatures\":%llu,\"restarts\":%u,"
-		       "\"last_error\":",
-		       hsm->name, hsm->state, (unsigned long long)hsm->signatures, hsm->restarts);
+		       "\"breaker\":\"%s\",\"sessions\":%u,\"enabled\":%s,\"last_error\":",
+		       hsm->name, hsm->state, (unsigned long long)hsm->signatures, hsm->restarts,
+		       hsm->breaker, hsm->sessions, hsm->enabled ? "true" : "false");
 		put_json_text(hsm->last_error);
 		printf("}\n");
 	}

@@ -199,25 +199,51 @@ static bool open_session(struct token *token, struct token_session *session, str
 	return rv == CKR_OK || token_fail(session, rv, "C_OpenSession", err);
 }
 
+/* p11-kit's client gives each caller an instance of its own, which libp11's C_Initialize does not reach. */
+static bool initialise(CK_FUNCTION_LIST *f, struct ch_error *err)
+{
+	CK_C_INITIALIZE_ARGS arguments = { .flags = CKF_OS_LOCKING_OK };
+	CK_RV rv = f->C_Initialize(&arguments);
+
+	return rv == CKR_OK || rv == CKR_CRYPTOKI_ALREADY_INITIALIZED ||
+	       ch_fail(err, CH_UNAVAILABLE, "C_Initialize answered 0x%lx", rv);
+}
+
+/* The PIN must go to no other token than the one that libp11 found. */
+static bool has_label(const struct token *token, struct ch_error *err)
+{
+	size_t size = strlen(token->label);
+	CK_TOKEN_INFO info;
+	CK_RV rv = token->f->C_GetTokenInfo(token->slot, &info);
+
+	if (rv != CKR_OK)
+		return ch_fail(err, CH_UNAVAILABLE, "C_GetTokenInfo answered 0x%lx", rv);
+	return (size <= sizeof(info.label) && memcmp(info.label, token->label, size) == 0) ||
+	       ch_fail(err, CH_UNAVAILABLE, "slot 0x%lx holds another token than '%s'", token->slot,
+		       token->label);
+}
+
 bool token_open(const Chancery__HsmOpen *open, struct token **token, struct ch_error *err)
 {
 	CK_FUNCTION_LIST *f;
 	PKCS11_CTX *context;
 	PKCS11_SLOT *slot;
 
-	/* libp11 loads the same library: the loader gives both the one instance that libp11 initialises. */
+	/* libp11 loads the same library, and most have but one instance, which libp11 initialises. */
 	if (!token_load_module(open->module, &f, err))
 		return false;
 	context = PKCS11_CTX_new();
 	if (!context || PKCS11_CTX_load(context, open->module) != 0)
 		return ch_fail(err, CH_UNAVAILABLE, "PKCS#11 module '%s': C_Initialize answered 0x%lx",
 			       open->module, libp11_code());
+	if (!initialise(f, err))
+		return false;
 	slot = find_slot(context, open->token_label, err);
 	if (!slot)
 		return false; /* the worker process ends now: nothing is freed */
 	*token = token_of_slot(f, PKCS11_get_slotid_from_slot(slot), open->token_label);
 	(*token)->context = context;
-	if (!open_session(*token, &(*token)->first, err) ||
+	if (!has_label(*token, err) || !open_session(*token, &(*token)->first, err) ||
 	    !token_log_in(&(*token)->first, open->pin_file, err))
 		return false;
 	(*token)->session_limit = token_session_limit(&(*token)->first, open->sessions);
