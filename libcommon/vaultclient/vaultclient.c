@@ -55,8 +55,10 @@ static bool take_result(const Chancery__SignReply *reply, struct ch_bytes *signa
 	result = reply->results[0];
 	if (result->code != CH_OK) {
 		ch_fail(err, (enum ch_code)result->code, "vault: %s", result->message);
-		if (err)
+		if (err) {
 			err->retryable = result->retryable;
+			err->retry_after_ms = result->retry_after_ms;
+		}
 		return false;
 	}
 	if (result->signature.len == 0)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* config.c: the vault's keys of its configuration file. docs/configuration.md is made from these tables. */
+#include "key_states.h"
+#include "policy.h"
 #include "vault.h"
 
 static const struct ch_conf_field hsm_fields[] = {
@@ -24,6 +26,20 @@ static const struct ch_conf_field hsm_fields[] = {
 };
 static const struct ch_conf_schema hsm_schema = { "hsms", hsm_fields, CH_COUNT(hsm_fields) };
 
+static const struct ch_conf_field caller_quota_fields[] = {
+	CH_CONF_FIELD(struct vault_caller_quota, caller, CH_CONF_STRING, .required = true,
+		      .help = "service (\"issuer\": all its instances together) or one instance "
+			      "(\"issuer/issuer-1\")"),
+	CH_CONF_FIELD(struct vault_caller_quota, purpose, CH_CONF_STRING, .required = true,
+		      .help = "what it asks to be signed, such as end-entity-certificate"),
+	CH_CONF_FIELD(struct vault_caller_quota, burst, CH_CONF_INTEGER, .required = true, .min = 1,
+		      .max = VAULT_QUOTA_CAP, .help = "signatures at once"),
+	CH_CONF_FIELD(struct vault_caller_quota, per_hour, CH_CONF_INTEGER, .required = true, .min = 1,
+		      .max = VAULT_QUOTA_CAP, .help = "signatures an hour after that"),
+};
+static const struct ch_conf_schema caller_quota_schema = { "caller_quotas", caller_quota_fields,
+							   CH_COUNT(caller_quota_fields) };
+
 static const struct ch_conf_field fields[] = {
 	CH_DAEMON_COMMON_FIELDS(struct vault_config),
 	CH_CONF_FIELD(struct vault_config, operators_ca, CH_CONF_PATH, .required = true,
@@ -35,6 +51,11 @@ static const struct ch_conf_field fields[] = {
 	CH_CONF_NAMED("hsms", struct vault_config, hsms, CH_CONF_SECTION_LIST, .required = true, .min = 1,
 		      .max = HSM_MAX, .schema = &hsm_schema, .element_size = sizeof(struct hsm_config),
 		      .help = "one item for each HSM"),
+	CH_CONF_NAMED("caller_quotas", struct vault_config, caller_quotas, CH_CONF_SECTION_LIST, .min = 0,
+		      .max = 64, .schema = &caller_quota_schema,
+		      .element_size = sizeof(struct vault_caller_quota),
+		      .help = "how many signatures a caller gets from all vaults together; where none is for "
+			      "issuer and end-entity-certificate: 200,000 at once and 500,000 an hour"),
 	CH_CONF_NAMED("clock_tolerance", struct vault_config, clock_tolerance_us, CH_CONF_DURATION,
 		      .default_text = "5m", .min = CH_SECOND, .max = CH_HOUR,
 		      .help = "how far thisUpdate and producedAt may be from the vault's clock"),

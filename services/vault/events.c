@@ -5,6 +5,7 @@
  */
 #include "vault.h"
 
+#include "key_states.h"
 #include "log/log.h"
 
 #include <stdio.h>
@@ -106,7 +107,7 @@ static void add_to_summary(struct vault_summary *summary, const struct vault_eve
 
 bool vault_note_signed(struct vault *vault, const struct vault_event *event, struct ch_error *err)
 {
-	if (!event->purpose->each_audited)
+	if (!vault_limits_each_audited(event->check->key, event->purpose))
 		add_to_summary(vault->summary, event);
 	else if (!record_signed(vault, event, err))
 		return ch_fail_in(err, "the audit event could not be recorded");
@@ -121,23 +122,14 @@ void vault_note_refused(struct vault *vault, const struct vault_event *event, co
 	const char *purpose = event->purpose ? event->purpose->name : "none";
 	const char *reason =
 		event->check && event->check->reason ? event->check->reason : ch_code_name(why->code);
-	const struct ch_audit_detail details[] = {
-		{ "purpose", purpose },
-		{ "reason", reason },
-		{ "code", ch_code_name(why->code) },
-		{ "message", why->message },
-	};
-	struct ch_audit_event refused = event_of("vault.refused", "refused", event->request, event->key_id);
-	struct ch_error err;
+	const struct vault_refusal refusal = { .request = event->request,
+					       .purpose = purpose,
+					       .reason = reason,
+					       .subject = event->key_id,
+					       .why = why };
 
 	count(vault, event->purpose, "refused", reason);
-	ch_log(CH_LOG_WARN, &event->request->scope, "refused to sign for %s: purpose '%s', key '%s': %s",
-	       event->request->sender->instance, purpose, event->key_id, why->message);
-	refused.details = details;
-	refused.detail_count = CH_COUNT(details);
-	if (!ch_audit_record(vault->audit, &refused, &err))
-		ch_log(CH_LOG_ERROR, &event->request->scope, "the refusal could not be recorded: %s",
-		       err.message);
+	vault_refusals_note(vault->refusals, &refusal);
 }
 
 void vault_note_failed(struct vault *vault, const struct vault_event *event, const struct ch_error *why)
@@ -273,6 +265,7 @@ static void *summarise(void *state)
 		summary->tallies = NULL;
 		pthread_mutex_unlock(&summary->lock);
 		record_tallies(summary->vault, tallies);
+		vault_refusals_flush(summary->vault->refusals);
 	}
 	return NULL;
 }

@@ -5,6 +5,7 @@
  */
 #include "vault.h"
 
+#include "key_states.h"
 #include "log/log.h"
 #include "policy.h"
 
@@ -351,7 +352,7 @@ static void fill_key(struct vault *vault, const Chancery__GenerateKeyRequest *as
 	text = ch_hex(ch_view(id, sizeof(id)));
 	memcpy(key->key_id, text, sizeof(key->key_id));
 	strncpy(key->tenant, tenant, sizeof(key->tenant) - 1);
-	strcpy(key->state, "active");
+	strcpy(key->state, ask->pre_active ? "pre-active" : "active");
 	key->label = ch_strdup(ask->label);
 	key->algorithm = ch_algorithm_find(ask->algorithm);
 	key->purposes = kind->purposes;
@@ -366,6 +367,20 @@ static void fill_key(struct vault *vault, const Chancery__GenerateKeyRequest *as
 	key->timestamp_policy_count = ask->n_timestamp_policies;
 	for (size_t i = 0; i < ask->n_timestamp_policies; i++)
 		key->timestamp_policies[i] = ch_strdup(ask->timestamp_policies[i]);
+}
+
+static bool set_policy(struct vault_key *key, const Chancery__GenerateKeyRequest *ask, struct ch_error *err)
+{
+	int64_t validity_us = key->max_validity_us;
+
+	if (!ask->policy)
+		return true;
+	if (!vault_policy_valid(ask->policy, key, err))
+		return ch_fail_in(err, "policy");
+	vault_policy_set(key, ask->policy);
+	if (!key->max_validity_us)
+		key->max_validity_us = validity_us;
+	return true;
 }
 
 /* --- the handler --- */
@@ -456,7 +471,7 @@ bool vault_handle_generate_key(void *state, const struct ch_bus_request *request
 	if (made && !found) {
 		fill_key(vault, ask, kind, tenant, &key);
 		key.request_id = ch_bytes_copy(request_id);
-		made = make_and_record(vault, request, request_id, &key, err);
+		made = set_policy(&key, ask, err) && make_and_record(vault, request, request_id, &key, err);
 	}
 	pthread_mutex_unlock(&vault->generate_lock);
 	if (!made || !check_same(&key, ask, kind, tenant, err))

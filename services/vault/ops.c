@@ -6,6 +6,7 @@
  */
 #include "vault.h"
 
+#include "key_states.h"
 #include "log/log.h"
 #include "policy.h"
 
@@ -19,6 +20,7 @@ struct work {
 	const struct vault_key *key; /* from vault_keys_get */
 	struct vault_check check;
 	bool allowed;
+	bool quota_asked, quota_taken; /* once, though the key's row may be read twice */
 	struct ch_error why_not;
 	uint8_t digest[64];
 	Chancery__HsmRequest request;
@@ -80,20 +82,29 @@ static bool check_key(struct vault *vault, struct work *work, const struct ch_bu
 		ch_fail(err, CH_NOT_FOUND, "key '%.40s': no such key", key->key_id);
 		return refuse(work, "tenant");
 	}
-	if (strcmp(key->state, "active") != 0) {
-		ch_fail(err, CH_CONFLICT, "key '%s' is %s", key->key_id, key->state);
-		return refuse(work, "key-state");
-	}
-	if (!(key->purposes & 1u << work->purpose->number)) {
-		ch_fail(err, CH_DENIED, "key '%s' is not for purpose '%s'", key->key_id, work->purpose->name);
-		return refuse(work, "key-purpose");
-	}
+	if (!vault_limits_check(key, work->purpose, request->sender->service, &work->check.reason, err))
+		return false;
 	if (key->residency_count < copies && !key->single_copy_accepted) {
 		ch_fail(err, CH_DENIED, "key '%s' is on %zu HSM, %zu required", key->key_id,
 			key->residency_count, copies);
 		return refuse(work, "residency");
 	}
 	return true;
+}
+
+static bool take_quota(struct vault *vault, struct work *work, const struct ch_bus_request *request,
+		       struct ch_error *err)
+{
+	const struct vault_quota_ask ask = { .vault = vault,
+					     .key = work->key,
+					     .purpose = work->purpose,
+					     .service = request->sender->service,
+					     .instance = request->sender->instance };
+
+	if (!work->quota_asked)
+		work->quota_taken = vault_quota_take(&ask, &work->check.reason, err);
+	work->quota_asked = true;
+	return work->quota_taken;
 }
 
 /* --- step 2: what the bytes say --- */
@@ -169,7 +180,8 @@ static bool record_before_signing(struct vault *vault, struct work *work, struct
 static bool check_all(struct vault *vault, struct work *work, const struct ch_bus_request *request,
 		      struct ch_error *err)
 {
-	return check_key(vault, work, request, err) && check_bytes(vault, work, err);
+	return check_key(vault, work, request, err) && take_quota(vault, work, request, err) &&
+	       check_bytes(vault, work, err);
 }
 
 /* Why a key's row could not be had. */
@@ -193,6 +205,8 @@ static bool allow(struct vault *vault, struct work *work, const struct ch_bus_re
 	if (!vault_keys_get(vault->keys, work->item->key_id, false, &work->key, err))
 		return refuse(work, key_reason(err));
 	if (!check_all(vault, work, request, err)) {
+		if (work->quota_asked && !work->quota_taken)
+			return false;
 		vault_keys_release(work->key);
 		work->key = NULL;
 		if (!vault_keys_get(vault->keys, work->item->key_id, true, &work->key, err))
@@ -254,6 +268,7 @@ static void answer_error(Chancery__SignResult *result, const struct ch_error *wh
 	result->code = why->code;
 	result->message = ch_strdup(why->message);
 	result->retryable = why->retryable;
+	result->retry_after_ms = why->retry_after_ms;
 }
 
 static void finish(struct vault *vault, struct work *work, const struct ch_bus_request *request,
@@ -349,7 +364,8 @@ void vault_key_message(const struct vault_key *key, Chancery__Key *message)
 	message->key_id = ch_strdup(key->key_id);
 	message->tenant = ch_strdup(key->tenant);
 	message->label = ch_strdup(key->label);
-	message->algorithm = ch_strdup(key->algorithm->name);
+	message->algorithm =
+		ch_strdup(key->algorithm ? key->algorithm->name : ""); /* an edited row is listed too */
 	message->state = ch_strdup(key->state);
 	message->subject_der = copy_binary(&key->subject_der);
 	message->public_key_info = copy_binary(&key->public_key_info);
@@ -360,6 +376,8 @@ void vault_key_message(const struct vault_key *key, Chancery__Key *message)
 	for (size_t i = 0; i < key->residency_count; i++)
 		message->residency[i] = ch_strdup(key->residency[i]);
 	message->purposes = ch_alloc(32 * sizeof(*message->purposes));
+	message->policy = vault_policy_message(key);
+	message->policy_version = key->policy_version;
 	for (int i = 1; i < 32; i++)
 		if (key->purposes & 1u << i)
 			message->purposes[message->n_purposes++] = (Chancery__Purpose)i;

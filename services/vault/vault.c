@@ -120,13 +120,16 @@ bool vault_open(struct vault *vault, const struct vault_config *config, struct c
 	vault->hsm_readiness = ch_daemon_readiness(daemon, "hsm");
 	ch_readiness_set(vault->hsm_readiness, false, "no HSM is up yet");
 	pthread_mutex_init(&vault->generate_lock, NULL);
-	if (!open_policy(vault, err) ||
+	if (!vault_caller_quotas_check(config->caller_quotas.items, config->caller_quotas.count, err) ||
+	    !open_policy(vault, err) ||
 	    !ch_identity_load(&common->identity, "vault", common->instance, &vault->identity, err) ||
 	    !ch_db_open(&common->database, "chancery-vault", vault->metrics, &vault->db, err) ||
 	    !open_audit(vault, err))
 		return false;
 	vault->keys = vault_keys_new(vault);
 	vault->seals = vault_seals_new();
+	vault->quotas = vault_quotas_new();
+	vault->refusals = vault_refusals_new(vault);
 	vault->secrets = vault_secrets_new(vault);
 	return vault_summary_start(vault, &vault->summary, err) && open_hsms(vault, err) &&
 	       open_server(vault, err);
@@ -139,11 +142,13 @@ void vault_close(struct vault *vault)
 	ch_bus_server_stop(vault->server, drain_us);
 	hsm_pool_stop(vault->hsms);
 	vault_summary_stop(vault->summary);
+	vault_refusals_free(vault->refusals);
 	ch_audit_close(vault->audit, CH_SECOND); /* the rest waits in the spool */
 	ch_bus_client_close(vault->audit_bus);
 	vault_secrets_free(vault->secrets);
 	vault_keys_free(vault->keys);
 	vault_seals_free(vault->seals);
+	vault_quotas_free(vault->quotas);
 	ch_db_close(vault->db);
 	ch_identity_free(vault->identity);
 	X509_STORE_free(vault->policy.operators_ca);

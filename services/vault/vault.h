@@ -4,7 +4,7 @@
  *
  *   main.c → vault.c (open and close) · ops.c (Sign, ListKeys, VaultStatus) · generate.c (GenerateKey)
  *   secrets/: Seal, Open, Reseal, Random
- *   policy.h: what limits a key: sealed rows
+ *   policy.h: what limits a key: sealed rows, state, policy, quotas
  *   purposes.h: what may be signed · hsm.h: who signs · keys.c and store.c: what the database knows
  *   events.c: what the audit log and the metrics hear of it · init_hsms.c: setting up
  */
@@ -29,7 +29,8 @@ struct vault_config {
 	char *operators_ca;
 	int64_t approvals_required;
 	bool single_copy_accepted;
-	struct ch_conf_list hsms; /* struct hsm_config */
+	struct ch_conf_list hsms;          /* struct hsm_config */
+	struct ch_conf_list caller_quotas; /* struct vault_caller_quota */
 	int64_t clock_tolerance_us;
 	int64_t timestamp_tolerance_us;
 	int64_t crl_max_validity_us;
@@ -42,6 +43,8 @@ extern const struct ch_conf_schema vault_schema; /* config.c */
 
 struct vault_keys;
 struct vault_secrets;
+struct vault_quotas;
+struct vault_refusals;
 struct vault_seals;
 struct vault_summary;
 
@@ -59,6 +62,8 @@ struct vault {
 	struct vault_keys *keys;
 	struct vault_secrets *secrets;
 	struct vault_seals *seals;
+	struct vault_quotas *quotas;
+	struct vault_refusals *refusals;
 	struct vault_summary *summary;
 	struct ch_bus_server *server;
 	pthread_mutex_t generate_lock; /* one key is made at a time: the HSMs' other sessions go on signing */
@@ -160,7 +165,7 @@ struct vault_event {
 /* Before a signature leaves: an event where the purpose asks for each, else a count for the summary. */
 CH_MUST_USE bool vault_note_signed(struct vault *vault, const struct vault_event *event,
 				   struct ch_error *err);
-/* Counts by purpose and reason, logs once, records vault.refused. */
+/* Counts by purpose and reason, and tells it (refusals.c). */
 void vault_note_refused(struct vault *vault, const struct vault_event *event, const struct ch_error *why);
 /* The HSM failed, not the request. */
 void vault_note_failed(struct vault *vault, const struct vault_event *event, const struct ch_error *why);
@@ -175,6 +180,22 @@ void vault_note_hsm(void *state, const char *hsm, enum hsm_change change, const 
 CH_MUST_USE bool vault_summary_start(struct vault *vault, struct vault_summary **summary,
 				     struct ch_error *err);
 void vault_summary_stop(struct vault_summary *summary); /* NULL is fine */
+
+/* --- refusals.c: thread-safe --- */
+struct vault_refusal {
+	const struct ch_bus_request *request;
+	const char *purpose, *reason; /* static texts */
+	const char *subject;
+	const struct ch_error *why;
+};
+struct vault_refusals *vault_refusals_new(struct vault *vault);
+/* Tells what is untold. NULL is fine. */
+void vault_refusals_free(struct vault_refusals *refusals);
+/* Logs and records vault.refused: at once the first of a kind (purpose, reason, caller, subject) in a minute,
+ * the others in one event with their count. */
+void vault_refusals_note(struct vault_refusals *refusals, const struct vault_refusal *refusal);
+/* Tells what was not told at once, and begins the next minute. */
+void vault_refusals_flush(struct vault_refusals *refusals);
 
 /* --- init_hsms.c --- */
 #define VAULT_INIT_OPTION "--init-hsms"

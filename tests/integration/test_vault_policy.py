@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What limits the vault's keys: sealed rows, states, quotas; and the `chancery vault key` commands that ask for them."""
+import contextlib
 import json
 import os
 import subprocess
+import time
+import urllib.request
 
 import pytest
 
 import lone_vault as lone
-from conftest import BUILD, wait_for
-from lone_vault import LoneVault, crl_tbs, name, response_data
+from conftest import BUILD, free_port, wait_for
+from lone_vault import LoneVault, crl_tbs, end_entity_tbs, name, response_data
 
-DENIED = 2
+DENIED, INVALID, CONFLICT, EXHAUSTED = 2, 1, 5, 7
 CHANGED = "its policy row was changed outside the vault"
 
 
@@ -184,3 +187,176 @@ def test_keys_of_before_there_were_seals_are_sealed_once(vault):
     again = subprocess.run(command_line, capture_output=True, text=True, timeout=60, check=False)
     assert again.returncode == 0 and again.stdout.startswith("0 keys sealed")
     assert sealed == vault.psql("SELECT string_agg(encode(seal, 'hex'), ',' ORDER BY key_id) FROM keys WHERE key_id <> '" + key["key_id"] + "'")
+
+
+# --- what a key's policy narrows ----------------------------------------------------------------------------------------------
+
+
+def ca_with(vault, cn, *words):
+    """A CA key with a policy, its certificate signed."""
+    key = vault.generate("issuer", "ecdsa-p256", lone.CA_PURPOSES, "--subject", vault.file(name(cn).public_bytes()), *words)
+    assert key["code"] == 0, key
+    key["name"] = name(cn)
+    return key
+
+
+def certify(vault, key):
+    tbs = lone.ca_tbs(key, key)
+    return vault.sign("issuer", key["key_id"], "ca-certificate", tbs, approvals=[vault.approval("officer", tbs)])
+
+
+def test_a_key_answers_only_the_services_of_its_policy(vault):
+    key = ca_with(vault, "Callers CA", "--allowed-caller", "issuer")
+    assert certify(vault, key)["code"] == 0
+    assert vault.sign("issuer", key["key_id"], "end-entity-certificate", end_entity_tbs(key["name"]))["code"] == 0
+    result = vault.sign("crl", key["key_id"], "crl", crl_tbs(key["name"], 1))
+    assert result["code"] == DENIED and "is not for service 'crl'" in result["message"]
+
+
+def test_a_certificate_is_valid_no_longer_than_its_key_allows(vault):
+    key = ca_with(vault, "Short CA", "--max-validity", 40 * 86400)
+    assert certify(vault, key)["code"] == 0  # its own certificate is not meant
+    assert vault.sign("issuer", key["key_id"], "end-entity-certificate", end_entity_tbs(key["name"], days=40))["code"] == 0
+    result = vault.sign("issuer", key["key_id"], "end-entity-certificate", end_entity_tbs(key["name"], days=41))
+    assert result["code"] == DENIED and f"beyond the key's limit of {40 * 86400}" in result["message"]
+
+
+def test_a_key_may_have_each_signature_recorded(vault):
+    key = vault.generate("issuer", "ecdsa-p256", "ocsp", "--audit", "each")
+    assert sign_ocsp(vault, key)["code"] == 0
+    events = vault.events()
+    assert key["key_id"].encode() in events[events.rindex(b"vault.signed"):]
+
+
+@pytest.mark.parametrize("words, named", [(["--quota", "5", "0"], "quota_per_hour"), (["--audit", "never"], "audit_mode"),
+                                          (["--allowed-caller", "gateway"], "callers"), (["--max-validity", "-1"], "max_validity")])
+def test_a_policy_that_cannot_be_is_refused(vault, words, named):
+    made = vault.generate("issuer", "ecdsa-p256", "ocsp", *words)
+    assert made["code"] == INVALID and named in made["message"], made
+
+
+def test_a_pre_active_key_signs_nothing(vault):
+    key = vault.generate("issuer", "ecdsa-p256", "ocsp", "--pre-active")
+    result = sign_ocsp(vault, key)
+    assert result["code"] == CONFLICT and "is pre-active" in result["message"]
+
+
+# --- quotas -------------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def second_vault(vault, **keys):
+    """Another vault over the same database and HSMs: its port."""
+    port, operations = free_port(), free_port()
+    identity = vault.dir / "identity/vault-2"
+    if not identity.exists():
+        vault._chancery("system-ca", "issue", "--directory", vault.dir / "pki", "--service", "vault", "--instance", "vault-2", "--out",
+                        identity)
+        (vault.dir / "state-2").mkdir()
+    config = json.loads((vault.dir / "vault.yaml").read_text())
+    config.update(keys)
+    config.update(instance="vault-2", state_directory=str(vault.dir / "state-2"), bus={"listen": f"127.0.0.1:{port}", "workers": 8},
+                  operations={"listen": f"127.0.0.1:{operations}"})
+    config["identity"].update(certificate=str(identity / "certificate.pem"), key=str(identity / "key.pem"))
+    (vault.dir / "vault-2.yaml").write_text(json.dumps(config))
+    with open(vault.dir / "vault-2.log", "ab") as log:
+        process = subprocess.Popen([BUILD / "bin/chancery-vault", "--config", vault.dir / "vault-2.yaml"], stderr=log, stdout=log)
+
+    def ready():
+        assert process.poll() is None, (vault.dir / "vault-2.log").read_text()[-2000:]
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{operations}/readyz", timeout=5) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+    first = vault.port
+    try:
+        wait_for(ready, 30, "the second vault is ready")
+        yield port
+    finally:
+        vault.port = first
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+def limited(vault, burst, per_hour):
+    return vault.generate("issuer", "ecdsa-p256", "ocsp", "--quota", burst, per_hour)
+
+
+def signed(results):
+    return sum(result["code"] == 0 for result in results)
+
+
+def test_a_key_signs_its_quota_and_says_when_there_is_more(vault):
+    key = limited(vault, 40, 60)
+    tbs = response_data(key)
+    results = vault.sign("ocsp", key["key_id"], "ocsp", *[tbs] * 60)
+    assert signed(results) == 40
+    last = results[-1]
+    assert last["code"] == EXHAUSTED and last["retryable"]
+    assert f"key '{key['key_id']}': its quota of 40 signatures at once and 60 an hour is used up" in last["message"]
+    assert 30000 < last["retry_after_ms"] <= 60000
+    metrics = vault.metrics()
+    assert metrics[f'chancery_vault_quota_refused_total{{quota="key",of="{key["key_id"]}",purpose="ocsp"}}'] == 20
+    assert metrics[f'chancery_vault_quota_tokens{{key="{key["key_id"]}"}}'] == 0
+
+
+def test_a_quota_fills_up_by_the_time(vault):
+    key = limited(vault, 2, 3600)
+    tbs = response_data(key)
+    assert signed(vault.sign("ocsp", key["key_id"], "ocsp", *[tbs] * 5)) == 2
+    time.sleep(1.1)
+    assert signed(vault.sign("ocsp", key["key_id"], "ocsp", *[tbs] * 5)) == 1
+
+
+def test_two_vaults_share_a_quota_and_a_restart_fills_nothing_up(vault):
+    key = limited(vault, 100, 1)
+    tbs = response_data(key)
+    total = 0
+    with second_vault(vault) as port:
+        first = vault.port
+        for i in range(8):
+            vault.port = port if i % 2 else first
+            total += signed(vault.sign("ocsp", key["key_id"], "ocsp", *[tbs] * 20))
+        vault.port = first
+        assert 95 <= total <= 100  # a portion, a twentieth, may lie in the vault that is not asked any more
+    vault.stop()
+    vault.start()
+    assert signed(vault.sign("ocsp", key["key_id"], "ocsp", *[tbs] * 20)) <= 100 - total
+
+
+def test_a_caller_has_its_quota_at_all_vaults(vault):
+    with second_vault(vault, caller_quotas=[{"caller": "ocsp/ocsp-1", "purpose": "ocsp", "burst": 10, "per_hour": 1}]) as port:
+        key = vault.generate("issuer", "ecdsa-p256", "ocsp")
+        vault.port = port
+        results = vault.sign("ocsp", key["key_id"], "ocsp", *[response_data(key)] * 15)
+        assert signed(results) == 10
+        assert "caller 'ocsp/ocsp-1': its quota of 10 signatures at once and 1 an hour" in results[-1]["message"]
+
+
+def test_a_quota_for_what_a_caller_never_asks_stops_the_vault(vault):
+    config = json.loads((vault.dir / "vault.yaml").read_text())
+    config["caller_quotas"] = [{"caller": "crl", "purpose": "ocsp", "burst": 10, "per_hour": 1}]
+    config["operations"] = {"listen": f"127.0.0.1:{free_port()}"}
+    (vault.dir / "wrong.yaml").write_text(json.dumps(config))
+    done = subprocess.run([BUILD / "bin/chancery-vault", "--config", vault.dir / "wrong.yaml"], capture_output=True, text=True,
+                          timeout=30, check=False)
+    assert done.returncode == 1 and "never asks for purpose 'ocsp'" in done.stderr
+
+
+# --- refusals -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_flood_of_refusals_is_summed_up(vault):
+    key = vault.generate("issuer", "ecdsa-p256", "ocsp", "--pre-active")
+    results = vault.sign("ocsp", key["key_id"], "ocsp", *[response_data(key)] * 256)
+    assert all(result["code"] == CONFLICT for result in results)
+    told = vault.events().count(f"key '{key['key_id']}' is pre-active".encode())
+    assert told == 10
+    counter = 'chancery_vault_signatures_total{purpose="ocsp",outcome="refused",reason="key-state"}'
+    assert vault.metrics()[counter] >= 256
+    vault.stop()  # the rest is told at the end of a minute, and at the end
+    events = vault.events()
+    vault.start()
+    assert events.count(f"key '{key['key_id']}' is pre-active".encode()) == 11
+    assert b"246" in events

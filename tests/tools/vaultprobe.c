@@ -5,8 +5,14 @@
  *
  *   vaultprobe --identity DIR --system-ca FILE --service NAME --instance NAME --vault HOST:PORT… COMMAND
  *     generate ALGORITHM PURPOSE[,PURPOSE…] [--label TEXT] [--subject FILE] [--policy OID] [--origin TEXT]
+<<<<<<< HEAD
  * [--message-id HEX] sign KEY PURPOSE TBS-FILE… [--content FILE] [--approval CERTIFICATE SIGNATURE]… load KEY
  * PURPOSE TBS-FILE --seconds N --callers N --rate N status
+=======
+ * [--message-id HEX] [--quota BURST PER-HOUR] [--allowed-caller SERVICE] [--max-validity SECONDS] [--audit
+ * MODE] [--pre-active] sign KEY PURPOSE TBS-FILE… [--content FILE] [--approval CERTIFICATE SIGNATURE]… load
+ * KEY PURPOSE TBS-FILE --seconds N --callers N status
+>>>>>>> 29cfc5b (vault: a key's state, policy and quota, and its callers' quotas)
  */
 #include "bus/bus.h"
 #include "vault.pb-c.h"
@@ -30,6 +36,8 @@ struct options {
 	const char *identity, *system_ca, *service, *instance, *tenant;
 	const char *label, *subject, *policy, *origin, *message_id, *content;
 	int64_t seconds, callers, rate, timeout_us;
+	const char *allowed_caller, *max_validity, *audit, *quota_burst, *quota_per_hour;
+	bool pre_active;
 	char *vaults[8];
 	size_t vault_count;
 	const char *words[WORDS_CAP];
@@ -54,12 +62,20 @@ static bool read_options(int argc, char **argv, struct options *options)
 		const char *name;
 		const char **value;
 	} texts[] = {
-		{ "--identity", &options->identity }, { "--system-ca", &options->system_ca },
-		{ "--service", &options->service },   { "--instance", &options->instance },
-		{ "--tenant", &options->tenant },     { "--label", &options->label },
-		{ "--subject", &options->subject },   { "--policy", &options->policy },
-		{ "--origin", &options->origin },     { "--message-id", &options->message_id },
+		{ "--identity", &options->identity },
+		{ "--system-ca", &options->system_ca },
+		{ "--service", &options->service },
+		{ "--instance", &options->instance },
+		{ "--tenant", &options->tenant },
+		{ "--label", &options->label },
+		{ "--subject", &options->subject },
+		{ "--policy", &options->policy },
+		{ "--origin", &options->origin },
+		{ "--message-id", &options->message_id },
 		{ "--content", &options->content },
+		{ "--allowed-caller", &options->allowed_caller },
+		{ "--max-validity", &options->max_validity },
+		{ "--audit", &options->audit },
 	};
 
 	for (int i = 1; i < argc; i++) {
@@ -80,7 +96,13 @@ static bool read_options(int argc, char **argv, struct options *options)
 			options->callers = atoll(argv[++i]);
 		else if (strcmp(argv[i], "--rate") == 0 && i + 1 < argc)
 			options->rate = atoll(argv[++i]);
-		else if (strcmp(argv[i], "--approval") == 0 && i + 2 < argc && options->approval_count < 16) {
+		else if (strcmp(argv[i], "--pre-active") == 0)
+			options->pre_active = true;
+		else if (strcmp(argv[i], "--quota") == 0 && i + 2 < argc) {
+			options->quota_burst = argv[++i];
+			options->quota_per_hour = argv[++i];
+		} else if (strcmp(argv[i], "--approval") == 0 && i + 2 < argc &&
+			   options->approval_count < 16) {
 			options->approvals[options->approval_count][0] = argv[++i];
 			options->approvals[options->approval_count++][1] = argv[++i];
 		} else if (argv[i][0] != '-' && options->word_count < WORDS_CAP)
@@ -114,10 +136,10 @@ static void put_json_text(const char *text)
 	putchar('"');
 }
 
-static void put_error(unsigned code, const char *message, bool retryable)
+static void put_error(unsigned code, const char *message, bool retryable, uint32_t retry_after_ms)
 {
-	printf("{\"code\":%u,\"name\":\"%s\",\"retryable\":%s,\"message\":", code,
-	       ch_code_name((enum ch_code)code), retryable ? "true" : "false");
+	printf("{\"code\":%u,\"name\":\"%s\",\"retryable\":%s,\"retry_after_ms\":%u,\"message\":", code,
+	       ch_code_name((enum ch_code)code), retryable ? "true" : "false", retry_after_ms);
 	put_json_text(message);
 	printf("}\n");
 }
@@ -163,9 +185,29 @@ static bool call(struct ch_bus_client *client, const struct options *options, Ch
 
 /* --- generate --- */
 
+static void set_policy(const struct options *options, Chancery__KeyPolicy *policy,
+		       Chancery__GenerateKeyRequest *request)
+{
+	request->pre_active = options->pre_active;
+	if (options->allowed_caller) {
+		policy->callers = (char **)(uintptr_t)&options->allowed_caller;
+		policy->n_callers = 1;
+	}
+	if (options->max_validity)
+		policy->max_validity_seconds = atoll(options->max_validity);
+	if (options->quota_burst) {
+		policy->quota_burst = (uint32_t)atoll(options->quota_burst);
+		policy->quota_per_hour = (uint32_t)atoll(options->quota_per_hour);
+	}
+	if (options->audit)
+		policy->audit_mode = (char *)(uintptr_t)options->audit;
+	request->policy = policy;
+}
+
 static int generate(struct ch_bus_client *client, const struct options *options)
 {
 	Chancery__GenerateKeyRequest request = CHANCERY__GENERATE_KEY_REQUEST__INIT;
+	Chancery__KeyPolicy policy = CHANCERY__KEY_POLICY__INIT;
 	CH_AUTO(ch_string) list = NULL;
 	CH_AUTO(ch_proto) reply = NULL;
 	Chancery__Purpose purposes[16];
@@ -188,12 +230,13 @@ static int generate(struct ch_bus_client *client, const struct options *options)
 		request.timestamp_policies = policies;
 		request.n_timestamp_policies = 1;
 	}
+	set_policy(options, &policy, &request);
 	if (options->origin)
 		request.checkpoint_origin = (char *)options->origin;
 	if (!call(client, options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_GENERATE_KEY, &request.base,
 		  CHANCERY__PAYLOAD_TYPE__PAYLOAD_GENERATE_KEY_REPLY,
 		  &chancery__generate_key_reply__descriptor, &reply, &err)) {
-		put_error(err.code, err.message, err.retryable);
+		put_error(err.code, err.message, err.retryable, err.retry_after_ms);
 		return 1;
 	}
 	const Chancery__Key *key = ((const Chancery__GenerateKeyReply *)reply)->key;
@@ -222,7 +265,7 @@ static void put_results(const Chancery__SignReply *reply)
 		const Chancery__SignResult *result = reply->results[i];
 
 		if (result->code) {
-			put_error(result->code, result->message, result->retryable);
+			put_error(result->code, result->message, result->retryable, result->retry_after_ms);
 			continue;
 		}
 		printf("{\"code\":0,");
@@ -261,7 +304,7 @@ static int sign(struct ch_bus_client *client, const struct options *options)
 	if (!call(client, options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_SIGN, &request.base,
 		  CHANCERY__PAYLOAD_TYPE__PAYLOAD_SIGN_REPLY, &chancery__sign_reply__descriptor, &reply,
 		  &err)) {
-		put_error(err.code, err.message, err.retryable);
+		put_error(err.code, err.message, err.retryable, err.retry_after_ms);
 		return 1;
 	}
 	put_results((const Chancery__SignReply *)reply);
@@ -302,7 +345,7 @@ static int status(struct ch_bus_client *client, const struct options *options)
 	if (!call(client, options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_VAULT_STATUS, &request.base,
 		  CHANCERY__PAYLOAD_TYPE__PAYLOAD_VAULT_STATUS_REPLY,
 		  &chancery__vault_status_reply__descriptor, &reply, &err)) {
-		put_error(err.code, err.message, err.retryable);
+		put_error(err.code, err.message, err.retryable, err.retry_after_ms);
 		return 1;
 	}
 	answer = (const Chancery__VaultStatusReply *)reply;

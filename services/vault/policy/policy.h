@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * policy.h: what limits a key: the sealed row (seal.c, sealed_rows.c), and its number that never goes back
- * (number.c). ops.c asks here before any bytes are read; store.c keeps the rows.
+ * policy.h: what limits a key: the sealed row (seal.c, sealed_rows.c), its number that never goes back
+ * (number.c), its state and policy (key_states.h), its quota and its callers' (quota.c). ops.c asks here
+ * before any bytes are read; store.c keeps the rows.
  */
 #ifndef VAULT_POLICY_H
 #define VAULT_POLICY_H
 
+#include "db/db.h"
 #include "purposes.h"
 
 struct vault;
-struct ch_bus_request;
 
 /* --- sealed_key.c: pure: the canonical octets of what is sealed; the caller frees them --- */
 
@@ -84,5 +85,54 @@ CH_MUST_USE bool vault_number_seal_first(struct vault *vault, const char *key_id
  */
 CH_MUST_USE bool vault_take_number(struct vault *vault, const struct vault_key *key, struct ch_view number,
 				   struct ch_view to_be_signed, const char **reason, struct ch_error *err);
+
+/* --- quota.c --- */
+
+/* An item of the configuration's list `caller_quotas`. */
+struct vault_caller_quota {
+	char *caller; /* "issuer": all its instances together; "issuer/issuer-1": that one */
+	char *purpose;
+	int64_t burst, per_hour;
+};
+
+/* CH_INVALID names the item whose caller asks for no such purpose. */
+CH_MUST_USE bool vault_caller_quotas_check(const struct vault_caller_quota *quotas, size_t count,
+					   struct ch_error *err);
+
+struct vault_quotas;
+struct vault_quotas *vault_quotas_new(void);
+void vault_quotas_free(struct vault_quotas *quotas); /* NULL is fine */
+
+struct vault_quota_ask {
+	struct vault *vault;
+	const struct vault_key *key;
+	const struct vault_purpose *purpose;
+	const char *service, *instance; /* who asks */
+};
+/*
+ * Spends one signature of the key's quota and of each of the caller's. CH_EXHAUSTED names whose, the limit
+ * and when there is one again (retry_after_ms); *reason receives "key-quota" or "caller-quota".
+ */
+CH_MUST_USE bool vault_quota_take(const struct vault_quota_ask *ask, const char **reason,
+				  struct ch_error *err);
+
+/* --- quota_store.c --- */
+
+struct vault_quota_row {
+	const char *key_id, *caller; /* one of them "" */
+	int32_t purpose;
+	uint32_t burst, per_hour;
+	/* What store_take_quota found. */
+	bool missing;
+	uint32_t taken;          /* whole tokens, at most what was wanted */
+	int64_t available_micro; /* what there was before, in millionths */
+};
+/* A full bucket, where there is none yet. */
+CH_MUST_USE bool store_insert_quota(struct ch_db *db, const struct vault_quota_row *row,
+				    struct ch_error *err);
+/* Fills up by the time that passed, takes up to `wanted`: one statement under the row's lock. */
+CH_MUST_USE bool store_take_quota(struct ch_db *db, struct vault_quota_row *row, uint32_t wanted,
+				  struct ch_error *err);
+CH_MUST_USE bool store_delete_quotas(struct ch_db *db, const char *key_id, struct ch_error *err);
 
 #endif

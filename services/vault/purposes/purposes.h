@@ -161,7 +161,7 @@ CH_MUST_USE bool tbs_certificate_read(struct ch_view der, struct tbs_certificate
 /* What holds for every certificate: serial, algorithm, issuer, validity in itself and against the clock. */
 CH_MUST_USE bool tbs_certificate_check(struct vault_check *check, const struct tbs_certificate *tbs,
 				       struct ch_error *err);
-/* Within the validity of the CA certificate that the key has. */
+/* Within the validity of the CA certificate that the key has, and no longer than the key's policy allows. */
 CH_MUST_USE bool tbs_certificate_check_within_ca(struct vault_check *check, const struct tbs_certificate *tbs,
 						 struct ch_error *err);
 

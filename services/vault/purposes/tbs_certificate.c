@@ -196,5 +196,11 @@ bool tbs_certificate_check_within_ca(struct vault_check *check, const struct tbs
 		return vault_refuse(check, "validity", err, "notBefore %s is before the CA's %s",
 				    ch_time_text(tbs->not_before_us, is),
 				    ch_time_text(key->ca_not_before_us, limit));
+	if (key->max_certificate_validity_us &&
+	    tbs->not_after_us - tbs->not_before_us > key->max_certificate_validity_us)
+		return vault_refuse(check, "validity", err,
+				    "validity of %lld seconds is beyond the key's limit of %lld",
+				    (long long)((tbs->not_after_us - tbs->not_before_us) / CH_SECOND),
+				    (long long)(key->max_certificate_validity_us / CH_SECOND));
 	return true;
 }
