@@ -104,6 +104,7 @@ class Load:
 
     def finish(self):
         out, _ = self.process.communicate(timeout=self.seconds + 120)
+        assert self.process.returncode == 0, "vaultprobe: a sanitizer's finding, or no answer at all"
         return json.loads(out)
 
 
@@ -111,7 +112,10 @@ class Load:
 def vault():
     vault = LoneVault()
     yield vault
+    vault.stop()
+    logs = "".join(path.read_text(errors="replace") for path in vault.dir.glob("vault*.log"))
     vault.remove()
+    assert "Sanitizer" not in logs and "runtime error:" not in logs, logs[max(0, logs.find("Sanitizer") - 500):][:6000]
 
 
 @pytest.fixture(scope="module")

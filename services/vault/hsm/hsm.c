@@ -443,8 +443,9 @@ void hsm_pool_stop(struct hsm_pool *pool)
 	pthread_mutex_unlock(&pool->lock);
 	for (size_t i = 0; i < pool->started; i++)
 		hsm_wake(&pool->hsms[i]);
-	for (size_t i = 0; i < pool->started; i++) {
+	for (size_t i = 0; i < pool->started; i++)
 		pthread_join(pool->hsms[i].thread, NULL);
+	for (size_t i = 0; i < pool->started; i++) { /* each thread may touch each HSM */
 		free_left_behind(&pool->hsms[i]);
 		close(pool->hsms[i].wake_fd);
 		ch_buffer_free(&pool->hsms[i].out);
