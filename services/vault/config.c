@@ -44,8 +44,6 @@ static const struct ch_conf_field fields[] = {
 	CH_DAEMON_COMMON_FIELDS(struct vault_config),
 	CH_CONF_FIELD(struct vault_config, operators_ca, CH_CONF_PATH, .required = true,
 		      .help = "PEM: the CA whose officers may approve"),
-	CH_CONF_FIELD(struct vault_config, approvals_required, CH_CONF_INTEGER, .default_text = "1", .min = 1,
-		      .max = 16, .help = "distinct officers who must sign a CA certificate's bytes"),
 	CH_CONF_FIELD(struct vault_config, single_copy_accepted, CH_CONF_BOOLEAN, .default_text = "false",
 		      .help = "make keys that only one HSM could take; what that HSM loses is lost"),
 	CH_CONF_NAMED("hsms", struct vault_config, hsms, CH_CONF_SECTION_LIST, .required = true, .min = 1,

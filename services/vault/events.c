@@ -58,6 +58,17 @@ static struct ch_audit_event event_of(const char *type, const char *outcome,
 					.trace_id = request->body->trace_id };
 }
 
+bool vault_record(struct vault *vault, const struct ch_bus_request *request, const char *type,
+		  const char *subject, const struct ch_audit_detail *details, size_t count,
+		  struct ch_error *err)
+{
+	struct ch_audit_event event = event_of(type, "success", request, subject);
+
+	event.details = details;
+	event.detail_count = count;
+	return ch_audit_record(vault->audit, &event, err);
+}
+
 /* --- signed --- */
 
 static bool record_signed(struct vault *vault, const struct vault_event *event, struct ch_error *err)

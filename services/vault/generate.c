@@ -27,11 +27,12 @@ static const struct key_kind {
 	const char *caller;
 	unsigned purposes;
 	bool has_subject, has_policies, has_origin;
+	bool needs_approval;
 } kinds[] = {
-	{ "CA", "issuer", CA_PURPOSES, true, false, false },
-	{ "OCSP", "issuer", BIT(OCSP), false, false, false },
-	{ "timestamp", "issuer", BIT(TIMESTAMP), false, true, false },
-	{ "checkpoint", "audit", BIT(AUDIT_CHECKPOINT), false, false, true },
+	{ "CA", "issuer", CA_PURPOSES, true, false, false, true },
+	{ "OCSP", "issuer", BIT(OCSP), false, false, false, false },
+	{ "timestamp", "issuer", BIT(TIMESTAMP), false, true, false, false },
+	{ "checkpoint", "audit", BIT(AUDIT_CHECKPOINT), false, false, true, false },
 };
 
 /* --- step 1: may it be made --- */
@@ -383,6 +384,47 @@ static bool set_policy(struct vault_key *key, const Chancery__GenerateKeyRequest
 	return true;
 }
 
+/* --- with officers' approvals --- */
+
+static char *purpose_names(unsigned purposes)
+{
+	CH_AUTO(ch_buffer) names = CH_NONE;
+
+	for (int i = 1; i < 32; i++) {
+		const struct vault_purpose *purpose =
+			purposes & 1u << i ? vault_purpose_find((Chancery__Purpose)i) : NULL;
+
+		if (purpose)
+			ch_buffer_printf(&names, "%s%s", names.used ? "," : "", purpose->name);
+	}
+	return ch_buffer_steal_text(&names);
+}
+
+static bool use_approval(struct vault *vault, const struct ch_bus_request *request,
+			 const Chancery__GenerateKeyRequest *ask, const struct key_kind *kind,
+			 struct ch_error *err)
+{
+	CH_AUTO(ch_string) purposes = purpose_names(kind->purposes);
+	CH_AUTO(ch_string) subject =
+		kind->has_subject ? ch_name_text(ch_view(ask->subject_der.data, ask->subject_der.len))
+				  : ch_strdup("-");
+	CH_AUTO(ch_string) names = NULL;
+	const struct ch_action_field fields[] = {
+		{ (char *)(uintptr_t) "label", ask->label },
+		{ (char *)(uintptr_t) "algorithm", ask->algorithm },
+		{ (char *)(uintptr_t) "purposes", purposes },
+		{ (char *)(uintptr_t) "subject", subject },
+	};
+	const struct vault_approval_ask approval = { .tenant = request->body->tenant,
+						     .kind = CHANCERY__ACTION_KIND__ACTION_GENERATE_KEY,
+						     .fields = fields,
+						     .field_count = CH_COUNT(fields),
+						     .now_us = ch_clock_now_us(vault->clock) };
+
+	return !kind->needs_approval ||
+	       vault_action_use(vault, request, ask->action_id, &approval, &names, err);
+}
+
 /* --- the handler --- */
 
 static void answer_key(const struct vault_key *key, ProtobufCMessage **reply)
@@ -467,11 +509,13 @@ bool vault_handle_generate_key(void *state, const struct ch_bus_request *request
 	pthread_mutex_lock(&vault->generate_lock);
 	made = find_made(vault, request_id, &found, &key, err);
 
-	/* 3. Made on one HSM, copied to the others, each copy proven; recorded; only then told. */
+	/* 3. With the approvals that its kind needs: made on one HSM, copied to the others, each copy proven;
+	 * recorded; only then told. */
 	if (made && !found) {
 		fill_key(vault, ask, kind, tenant, &key);
 		key.request_id = ch_bytes_copy(request_id);
-		made = set_policy(&key, ask, err) && make_and_record(vault, request, request_id, &key, err);
+		made = set_policy(&key, ask, err) && use_approval(vault, request, ask, kind, err) &&
+		       make_and_record(vault, request, request_id, &key, err);
 	}
 	pthread_mutex_unlock(&vault->generate_lock);
 	if (!made || !check_same(&key, ask, kind, tenant, err))

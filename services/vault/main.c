@@ -2,6 +2,7 @@
 /* main.c: chancery-vault: the only process with HSM credentials. Wires; vault.h says where the rest is. */
 #include "vault.h"
 
+#include "local.h"
 #include "sandbox/sandbox.h"
 #include "worker.h"
 
@@ -9,8 +10,9 @@
 
 static const struct ch_daemon_definition definition = {
 	.service = "vault",
-	.summary = "signs what it has itself parsed and allowed, with keys in HSMs (--init-hsms sets the "
-		   "HSMs up, --seal-keys seals the keys of an older version)",
+	.summary =
+		"signs what it has itself parsed and allowed, with keys in HSMs (--init-hsms sets the "
+		"HSMs up, --init-quorum appoints officers, --seal-keys seals the keys of an older version)",
 	.schema = &vault_schema,
 };
 
@@ -53,8 +55,8 @@ int main(int argc, char **argv)
 		return hsm_worker_main(argv[2]);
 	if (has_option(argc, argv, VAULT_INIT_OPTION))
 		return vault_init_hsms(argc, argv);
-	if (has_option(argc, argv, VAULT_SEAL_KEYS_OPTION))
-		return vault_seal_keys(argc, argv);
+	if (vault_local_find(argc, argv))
+		return vault_local_run(vault_local_find(argc, argv), argc, argv);
 	if (!ch_daemon_begin(&definition, argc, argv, &config, &daemon, &exit_code))
 		return exit_code;
 	if (!enter_sandbox(daemon, &config, &err))

@@ -13,12 +13,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* An action that an item names, as the database has it, and the quorum that must have approved it. */
+struct named_action {
+	struct vault_action action;
+	struct vault_quorum quorum;
+};
+
 /* One item on its way. */
 struct work {
 	const Chancery__SignItem *item;
 	const struct vault_purpose *purpose;
 	const struct vault_key *key; /* from vault_keys_get */
 	struct vault_check check;
+	struct named_action *action; /* where the item names one */
 	bool allowed;
 	bool quota_asked, quota_taken; /* once, though the key's row may be read twice */
 	struct ch_error why_not;
@@ -126,6 +133,28 @@ static const struct vault_key *find_subject(void *state, struct ch_view public_k
 	return &finder->key;
 }
 
+static void free_action(struct work *work)
+{
+	if (work->action)
+		vault_action_free(&work->action->action);
+	free(work->action);
+	work->action = NULL;
+}
+
+static bool load_action(struct vault *vault, struct work *work, struct ch_error *err)
+{
+	if (!work->item->action_id[0] || work->action)
+		return true;
+	work->action = ch_alloc(sizeof(*work->action));
+	if (vault_action_load(vault, work->key->tenant, work->item->action_id, &work->action->action,
+			      &work->action->quorum, err))
+		return true;
+	free_action(work);
+	return refuse(work, err->code == CH_NOT_FOUND ? "approval-missing"
+			    : err->code == CH_DENIED  ? "approval-quorum"
+						      : "database");
+}
+
 static bool check_bytes(struct vault *vault, struct work *work, struct ch_error *err)
 {
 	struct subject_finder finder = { .vault = vault };
@@ -140,8 +169,8 @@ static bool check_bytes(struct vault *vault, struct work *work, struct ch_error 
 		.tenant = work->key->tenant,
 		.to_be_signed = ch_view(item->to_be_signed.data, item->to_be_signed.len),
 		.content = ch_view(item->content.data, item->content.len),
-		.approvals = item->approvals,
-		.approval_count = item->n_approvals,
+		.action = work->action ? &work->action->action : NULL,
+		.quorum = work->action ? &work->action->quorum : NULL,
 		.find_subject = find_subject,
 		.find_state = &finder,
 		.reason = "malformed",
@@ -165,10 +194,13 @@ static bool set_ca_limits(void *context, struct vault_key *key, struct ch_error 
 	return true;
 }
 
-static bool record_before_signing(struct vault *vault, struct work *work, struct ch_error *err)
+static bool record_before_signing(struct vault *vault, struct work *work,
+				  const struct ch_bus_request *request, struct ch_error *err)
 {
 	struct vault_check *check = &work->check;
 
+	if (check->uses_action && !vault_action_mark_used(vault, request, work->item->action_id, err))
+		return refuse(work, err->code == CH_REPLAYED ? "approval-used" : "database");
 	if (check->number.size &&
 	    !vault_take_number(vault, work->key, check->number, check->to_be_signed, &check->reason, err))
 		return false;
@@ -181,6 +213,7 @@ static bool check_all(struct vault *vault, struct work *work, const struct ch_bu
 		      struct ch_error *err)
 {
 	return check_key(vault, work, request, err) && take_quota(vault, work, request, err) &&
+	       load_action(vault, work, err) &&
 	       check_bytes(vault, work, err);
 }
 
@@ -214,7 +247,7 @@ static bool allow(struct vault *vault, struct work *work, const struct ch_bus_re
 		if (!check_all(vault, work, request, err))
 			return false;
 	}
-	return record_before_signing(vault, work, err);
+	return record_before_signing(vault, work, request, err);
 }
 
 /* --- step 4: the HSMs --- */
@@ -305,6 +338,7 @@ static void free_work(struct work *work)
 		chancery__hsm_reply__free_unpacked(work->hsm.reply, NULL);
 	vault_keys_release(work->key);
 	vault_check_free(&work->check);
+	free_action(work);
 }
 
 bool vault_handle_sign(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,

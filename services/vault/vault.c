@@ -15,6 +15,7 @@
 #define SECRETS_CAP  (17 * 1024 * 1024) /* 256 secrets of 64 KiB */
 #define FROM_SIGNERS (CH_FROM_ISSUER | CH_FROM_CRL | CH_FROM_OCSP | CH_FROM_TSA | CH_FROM_AUDIT)
 #define FROM_DAEMONS (FROM_SIGNERS | CH_FROM_GATEWAY)
+#define FROM_PEOPLE  (CH_FROM_GATEWAY | CH_FROM_OPERATOR) /* through the gateway, or an operator's tool */
 
 /* Who may send what. Sign is narrowed further by each purpose's own caller (purposes.c). */
 static const struct ch_bus_route routes[] = {
@@ -29,6 +30,21 @@ static const struct ch_bus_route routes[] = {
 	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_VAULT_STATUS, &chancery__vault_status_request__descriptor,
 	  CH_FROM_ISSUER | CH_FROM_AUDIT | CH_FROM_GATEWAY | CH_FROM_OPERATOR, SMALL_CAP,
 	  CHANCERY__PAYLOAD_TYPE__PAYLOAD_VAULT_STATUS_REPLY, vault_handle_status },
+	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_PROPOSE_ACTION, &chancery__propose_action_request__descriptor,
+	  FROM_PEOPLE | CH_FROM_ISSUER, SMALL_CAP, CHANCERY__PAYLOAD_TYPE__PAYLOAD_ACTION_REPLY,
+	  vault_handle_propose_action },
+	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_APPROVE_ACTION, &chancery__approve_action_request__descriptor,
+	  FROM_PEOPLE, SMALL_CAP, CHANCERY__PAYLOAD_TYPE__PAYLOAD_ACTION_REPLY, vault_handle_approve_action },
+	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_GET_ACTION, &chancery__get_action_request__descriptor,
+	  FROM_PEOPLE | CH_FROM_ISSUER, SMALL_CAP, CHANCERY__PAYLOAD_TYPE__PAYLOAD_ACTION_REPLY,
+	  vault_handle_get_action },
+	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_ACTIONS, &chancery__list_actions_request__descriptor,
+	  FROM_PEOPLE, SMALL_CAP, CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_ACTIONS_REPLY,
+	  vault_handle_list_actions },
+	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_GET_QUORUM, &chancery__get_quorum_request__descriptor, FROM_PEOPLE,
+	  SMALL_CAP, CHANCERY__PAYLOAD_TYPE__PAYLOAD_QUORUM_REPLY, vault_handle_get_quorum },
+	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_CHANGE_QUORUM, &chancery__change_quorum_request__descriptor,
+	  FROM_PEOPLE, SMALL_CAP, CHANCERY__PAYLOAD_TYPE__PAYLOAD_QUORUM_REPLY, vault_handle_change_quorum },
 	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_SEAL, &chancery__seal_request__descriptor, FROM_DAEMONS,
 	  SECRETS_CAP, CHANCERY__PAYLOAD_TYPE__PAYLOAD_SECRET_REPLY, vault_handle_seal },
 	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_OPEN, &chancery__open_request__descriptor, FROM_DAEMONS,
@@ -52,7 +68,6 @@ static bool open_policy(struct vault *vault, struct ch_error *err)
 					       .timestamp_tolerance_us = config->timestamp_tolerance_us,
 					       .crl_max_validity_us = config->crl_max_validity_us,
 					       .ocsp_max_validity_us = config->ocsp_max_validity_us,
-					       .approvals_required = config->approvals_required,
 					       .operators_ca = X509_STORE_new() };
 	if (!ch_certificate_read_pem_file(config->operators_ca, &certificate, err))
 		return ch_fail_in(err, "operators_ca");
@@ -131,6 +146,7 @@ bool vault_open(struct vault *vault, const struct vault_config *config, struct c
 	vault->quotas = vault_quotas_new();
 	vault->refusals = vault_refusals_new(vault);
 	vault->secrets = vault_secrets_new(vault);
+	vault->used = vault_used_new();
 	return vault_summary_start(vault, &vault->summary, err) && open_hsms(vault, err) &&
 	       open_server(vault, err);
 }
@@ -145,6 +161,7 @@ void vault_close(struct vault *vault)
 	vault_refusals_free(vault->refusals);
 	ch_audit_close(vault->audit, CH_SECOND); /* the rest waits in the spool */
 	ch_bus_client_close(vault->audit_bus);
+	vault_used_free(vault->used);
 	vault_secrets_free(vault->secrets);
 	vault_keys_free(vault->keys);
 	vault_seals_free(vault->seals);

@@ -3,7 +3,7 @@
  * vault.h: the vault daemon: what it holds, and which file does which step.
  *
  *   main.c → vault.c (open and close) · ops.c (Sign, ListKeys, VaultStatus) · generate.c (GenerateKey)
- *   secrets/: Seal, Open, Reseal, Random
+ *   approval/: officers' quorum, the actions that they approve · secrets/: Seal, Open, Reseal, Random
  *   policy.h: what limits a key: sealed rows, state, policy, quotas
  *   purposes.h: what may be signed · hsm.h: who signs · keys.c and store.c: what the database knows
  *   events.c: what the audit log and the metrics hear of it · init_hsms.c: setting up
@@ -27,7 +27,6 @@
 struct vault_config {
 	struct ch_daemon_config common;
 	char *operators_ca;
-	int64_t approvals_required;
 	bool single_copy_accepted;
 	struct ch_conf_list hsms;          /* struct hsm_config */
 	struct ch_conf_list caller_quotas; /* struct vault_caller_quota */
@@ -46,6 +45,7 @@ struct vault_secrets;
 struct vault_quotas;
 struct vault_refusals;
 struct vault_seals;
+struct vault_used;
 struct vault_summary;
 
 struct vault {
@@ -64,6 +64,7 @@ struct vault {
 	struct vault_seals *seals;
 	struct vault_quotas *quotas;
 	struct vault_refusals *refusals;
+	struct vault_used *used;
 	struct vault_summary *summary;
 	struct ch_bus_server *server;
 	pthread_mutex_t generate_lock; /* one key is made at a time: the HSMs' other sessions go on signing */
@@ -95,6 +96,19 @@ bool vault_handle_rotate_data_key(void *state, const struct ch_bus_request *requ
 				  struct ch_error *err);
 bool vault_handle_random(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
 			 struct ch_error *err);
+/* --- approval/handlers.c --- */
+bool vault_handle_propose_action(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+				 struct ch_error *err);
+bool vault_handle_approve_action(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+				 struct ch_error *err);
+bool vault_handle_get_action(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+			     struct ch_error *err);
+bool vault_handle_list_actions(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+			       struct ch_error *err);
+bool vault_handle_get_quorum(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+			     struct ch_error *err);
+bool vault_handle_change_quorum(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+				struct ch_error *err);
 /* --- shared by handlers --- */
 /* Fills a Key message; its members are its own. */
 void vault_key_message(const struct vault_key *key, Chancery__Key *message);
@@ -162,6 +176,10 @@ struct vault_event {
 	const char *key_id;
 	const struct vault_check *check;
 };
+/* Something that was done for a request: durably, before it is answered. */
+CH_MUST_USE bool vault_record(struct vault *vault, const struct ch_bus_request *request, const char *type,
+			      const char *subject, const struct ch_audit_detail *details, size_t count,
+			      struct ch_error *err);
 /* Before a signature leaves: an event where the purpose asks for each, else a count for the summary. */
 CH_MUST_USE bool vault_note_signed(struct vault *vault, const struct vault_event *event,
 				   struct ch_error *err);
@@ -201,12 +219,5 @@ void vault_refusals_flush(struct vault_refusals *refusals);
 #define VAULT_INIT_OPTION "--init-hsms"
 /* `chancery-vault --config FILE --init-hsms`. Returns the exit code. */
 int vault_init_hsms(int argc, char **argv);
-/* What follows --config; NULL: nothing does. */
-const char *vault_config_path(int argc, char **argv);
-
-/* --- seal_keys.c --- */
-#define VAULT_SEAL_KEYS_OPTION "--seal-keys"
-/* `chancery-vault --config FILE --seal-keys`. Returns the exit code. */
-int vault_seal_keys(int argc, char **argv);
 
 #endif

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import urllib.request
 import uuid
 
 from asn1crypto import cms, core, ocsp, tsp
+from asn1crypto import x509 as asn1x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -36,8 +38,13 @@ def name(cn):
     return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, cn)])
 
 
+def rfc4514(subject):
+    """As the vault writes a name of one CN into a document."""
+    return "CN=" + re.sub(r'([,+"\\<>;])', r"\\\1", subject.native["common_name"])
+
+
 class LoneVault:
-    def __init__(self, hsms=("a", "b"), **keys):
+    def __init__(self, hsms=("a", "b"), required=1, officers=("officer", "second"), extra_officers=(), **keys):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="chancery-vault-"))
         os.chmod(self.dir, 0o755)
         self.hsms = hsms
@@ -48,10 +55,11 @@ class LoneVault:
         self._chancery("db", "migrate", "--database", database, "--schema", TOP / "proto" / "schema")
         self.database = database.replace("user=owner", "user=chancery_vault")
         self.owner = database
-        self._make_identities()
+        self._make_identities(extra_officers)
         self._make_tokens()
         self._configure(keys)
         self._run(BUILD / "bin" / "chancery-vault", "--config", self.dir / "vault.yaml", "--init-hsms")
+        self.init_quorum(required, officers)
         self.start()
 
     # --- making it ---
@@ -65,7 +73,7 @@ class LoneVault:
     def _chancery(self, *words):
         return self._run(BUILD / "bin" / "chancery", *words)
 
-    def _make_identities(self):
+    def _make_identities(self, extra_officers):
         pki = self.dir / "pki"
         pki.mkdir()
         (self.dir / "identity").mkdir()
@@ -74,7 +82,8 @@ class LoneVault:
         for service in ("vault",) + SERVICES:
             self._chancery("system-ca", "issue", "--directory", pki, "--service", service, "--instance", f"{service}-1",
                            "--out", self.dir / "identity" / f"{service}-1")
-        for operator, role in (("officer", "officer"), ("second", "officer"), ("requester", "requester")):
+        for operator, role in (("officer", "officer"), ("second", "officer"), ("requester", "requester"),
+                               *((name, "officer") for name in extra_officers)):
             self._chancery("operator", "issue", "--directory", pki, "--name", operator, "--role", role, "--out", self.dir / operator)
 
     def _make_tokens(self):
@@ -178,23 +187,73 @@ class LoneVault:
         path.write_bytes(content)
         return path
 
+    def init_quorum(self, required, officers):
+        path = self.dir / "quorum.yaml"
+        path.write_text(json.dumps({"required": required, "officers": [{"certificate": f"{name}.pem"} for name in officers]}))
+        return self._run(BUILD / "bin" / "chancery-vault", "--config", self.dir / "vault.yaml", "--init-quorum", path)
+
+    # --- officers ---
+
+    def propose(self, service, kind, fields, *words, tenant="default"):
+        """fields: {name: value} in the order of the kind. What the vault answers: {id, document, state, …} or an error."""
+        return self.probe(service, "propose", kind, *(f"{name}={value}" for name, value in fields.items()), *words, tenant=tenant)[0]
+
+    def signature_of(self, operator, document):
+        """(certificate, signature) over the octets of an action's document, as an officer makes them."""
+        certificate = x509.load_pem_x509_certificate((self.dir / f"{operator}.pem").read_bytes())
+        key = serialization.load_pem_private_key((self.dir / f"{operator}.key").read_bytes(), None)
+        return certificate.public_bytes(serialization.Encoding.DER), key.sign(document, ec.ECDSA(hashes.SHA256()))
+
+    def public_key_digest(self, operator):
+        certificate = x509.load_pem_x509_certificate((self.dir / f"{operator}.pem").read_bytes())
+        return hashlib.sha256(certificate.public_key().public_bytes(serialization.Encoding.DER,
+                                                                    serialization.PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+    def approve(self, action, operator, tenant="default"):
+        certificate, signature = self.signature_of(operator, bytes.fromhex(action["document"]))
+        return self.probe("gateway", "approve", action["id"], self.file(certificate), self.file(signature), tenant=tenant)[0]
+
+    def approved(self, kind, fields, by=("officer",), service="issuer", words=()):
+        """The id of an action that these officers approved."""
+        action = self.propose(service, kind, fields, *words)
+        assert action["code"] == 0, action
+        for operator in by:
+            answer = self.approve(action, operator)
+            assert answer["code"] == 0, answer
+        return action["id"]
+
+    @staticmethod
+    def certificate_fields(key_id, tbs):
+        """What officers approve of a CA certificate, read from its bytes with another library than the vault's."""
+        read = asn1x509.TbsCertificate.load(tbs)
+        return {"key": key_id, "tbs-sha256": hashlib.sha256(tbs).hexdigest(), "subject": rfc4514(read["subject"]),
+                "not-after": read["validity"]["not_after"].native.strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+    def approve_certificate(self, key_id, tbs, by=("officer",)):
+        return self.approved("ca-certificate", self.certificate_fields(key_id, tbs), by)
+
+    # --- keys and signatures ---
+
     def generate(self, service, algorithm, purposes, *words):
+        if purposes == CA_PURPOSES and "--action" not in words and "--subject" in words:
+            words = [str(word) for word in words]
+            subject = asn1x509.Name.load(pathlib.Path(words[words.index("--subject") + 1]).read_bytes())
+            label = words[words.index("--label") + 1] if "--label" in words else "vaultprobe"
+            fields = {"label": label, "algorithm": algorithm, "purposes": purposes, "subject": rfc4514(subject)}
+            action = self.propose(service, "generate-key", fields)
+            if action["code"] == 0:
+                self.approve(action, "officer")
+                words += ["--action", action["id"]]
         return self.probe(service, "generate", algorithm, purposes, *words)[0]
 
-    def sign(self, service, key, purpose, *to_be_signed, content=None, approvals=(), tenant="default"):
+    def sign(self, service, key, purpose, *to_be_signed, content=None, action=None, tenant="default"):
         words = [key, purpose, *(self.file(octets) for octets in to_be_signed)]
         if content is not None:
             words += ["--content", self.file(content)]
-        for certificate, signature in approvals:
-            words += ["--approval", self.file(certificate), self.file(signature)]
+        if action:
+            words += ["--action", action]
         results = self.probe(service, "sign", *words, tenant=tenant)
         return results if len(to_be_signed) > 1 else results[0]
-
-    def approval(self, operator, to_be_signed, purpose="ca-certificate"):
-        certificate = x509.load_pem_x509_certificate((self.dir / f"{operator}.pem").read_bytes())
-        key = serialization.load_pem_private_key((self.dir / f"{operator}.key").read_bytes(), None)
-        message = b"chancery/approval/v1\0" + purpose.encode() + b"\0" + to_be_signed
-        return certificate.public_bytes(serialization.Encoding.DER), key.sign(message, ec.ECDSA(hashes.SHA256()))
 
     # --- what is signed ---
 
@@ -204,7 +263,8 @@ class LoneVault:
         assert ca["code"] == 0, ca
         ca["name"] = name(cn)
         tbs = ca_tbs(issuer or ca, ca, path_length=path_length, days=days)
-        signed = self.sign("issuer", (issuer or ca)["key_id"], "ca-certificate", tbs, approvals=[self.approval("officer", tbs)])
+        key_id = (issuer or ca)["key_id"]
+        signed = self.sign("issuer", key_id, "ca-certificate", tbs, action=self.approve_certificate(key_id, tbs))
         assert signed["code"] == 0, signed
         return ca
 

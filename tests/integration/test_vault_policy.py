@@ -151,7 +151,7 @@ def test_a_row_of_before_refuses(vault):
     key_id = root["key_id"]
     vault.psql(f"CREATE TABLE kept AS SELECT * FROM keys WHERE key_id = '{key_id}'")
     longer = lone.ca_tbs(root, root, days=5000)  # sets the limits of the key anew
-    assert vault.sign("issuer", key_id, "ca-certificate", longer, approvals=[vault.approval("officer", longer)])["code"] == 0
+    assert vault.sign("issuer", key_id, "ca-certificate", longer, action=vault.approve_certificate(key_id, longer))["code"] == 0
     assert vault.psql(f"SELECT policy_version FROM keys WHERE key_id = '{key_id}'") == "3"
     vault.psql("UPDATE keys SET ca_not_before = kept.ca_not_before, ca_not_after = kept.ca_not_after, seal = kept.seal, "
                "policy_version = kept.policy_version FROM kept WHERE keys.key_id = kept.key_id; DROP TABLE kept")

@@ -5,15 +5,14 @@
  *
  *   vaultprobe --identity DIR --system-ca FILE --service NAME --instance NAME --vault HOST:PORT… COMMAND
  *     generate ALGORITHM PURPOSE[,PURPOSE…] [--label TEXT] [--subject FILE] [--policy OID] [--origin TEXT]
-<<<<<<< HEAD
- * [--message-id HEX] sign KEY PURPOSE TBS-FILE… [--content FILE] [--approval CERTIFICATE SIGNATURE]… load KEY
- * PURPOSE TBS-FILE --seconds N --callers N --rate N status
-=======
  * [--message-id HEX] [--quota BURST PER-HOUR] [--allowed-caller SERVICE] [--max-validity SECONDS] [--audit
- * MODE] [--pre-active] sign KEY PURPOSE TBS-FILE… [--content FILE] [--approval CERTIFICATE SIGNATURE]… load
- * KEY PURPOSE TBS-FILE --seconds N --callers N status
->>>>>>> 29cfc5b (vault: a key's state, policy and quota, and its callers' quotas)
+ * MODE] [--pre-active] [--action ID]
+ *     sign KEY PURPOSE TBS-FILE… [--content FILE] [--action ID]
+ *     propose KIND NAME=VALUE… [--seconds N] | approve ID CERTIFICATE SIGNATURE | action ID
+ *     change-quorum VERSION REQUIRED NAME=DIGEST… --action ID
+ *     load KEY PURPOSE TBS-FILE --seconds N --callers N --rate N | status
  */
+#include "action/action.h"
 #include "bus/bus.h"
 #include "vault.pb-c.h"
 #include "vaultprobe_load.h"
@@ -34,7 +33,7 @@ struct loaded {
 struct options {
 	struct loaded *loaded;
 	const char *identity, *system_ca, *service, *instance, *tenant;
-	const char *label, *subject, *policy, *origin, *message_id, *content;
+	const char *label, *subject, *policy, *origin, *message_id, *content, *action;
 	int64_t seconds, callers, rate, timeout_us;
 	const char *allowed_caller, *max_validity, *audit, *quota_burst, *quota_per_hour;
 	bool pre_active;
@@ -42,8 +41,6 @@ struct options {
 	size_t vault_count;
 	const char *words[WORDS_CAP];
 	size_t word_count;
-	const char *approvals[16][2];
-	size_t approval_count;
 };
 
 static const char *const purpose_names[] = {
@@ -76,6 +73,7 @@ static bool read_options(int argc, char **argv, struct options *options)
 		{ "--allowed-caller", &options->allowed_caller },
 		{ "--max-validity", &options->max_validity },
 		{ "--audit", &options->audit },
+		{ "--action", &options->action },
 	};
 
 	for (int i = 1; i < argc; i++) {
@@ -101,10 +99,6 @@ static bool read_options(int argc, char **argv, struct options *options)
 		else if (strcmp(argv[i], "--quota") == 0 && i + 2 < argc) {
 			options->quota_burst = argv[++i];
 			options->quota_per_hour = argv[++i];
-		} else if (strcmp(argv[i], "--approval") == 0 && i + 2 < argc &&
-			   options->approval_count < 16) {
-			options->approvals[options->approval_count][0] = argv[++i];
-			options->approvals[options->approval_count++][1] = argv[++i];
 		} else if (argv[i][0] != '-' && options->word_count < WORDS_CAP)
 			options->words[options->word_count++] = argv[i];
 		else
@@ -223,6 +217,7 @@ static int generate(struct ch_bus_client *client, const struct options *options)
 	     name = strtok_r(NULL, ",", &rest))
 		purposes[request.n_purposes++] = purpose_of(name);
 	request.algorithm = (char *)options->words[1];
+	request.action_id = (char *)(options->action ? options->action : "");
 	request.label = (char *)(options->label ? options->label : "vaultprobe");
 	if (options->subject)
 		request.subject_der = load_file(options, options->subject);
@@ -248,17 +243,6 @@ static int generate(struct ch_bus_client *client, const struct options *options)
 
 /* --- sign --- */
 
-static void load_approvals(const struct options *options, Chancery__Approval *approvals,
-			   Chancery__Approval **list)
-{
-	for (size_t i = 0; i < options->approval_count; i++) {
-		chancery__approval__init(&approvals[i]);
-		approvals[i].certificate = load_file(options, options->approvals[i][0]);
-		approvals[i].signature = load_file(options, options->approvals[i][1]);
-		list[i] = &approvals[i];
-	}
-}
-
 static void put_results(const Chancery__SignReply *reply)
 {
 	for (size_t i = 0; i < reply->n_results; i++) {
@@ -277,7 +261,6 @@ static void put_results(const Chancery__SignReply *reply)
 static int sign(struct ch_bus_client *client, const struct options *options)
 {
 	Chancery__SignRequest request = CHANCERY__SIGN_REQUEST__INIT;
-	Chancery__Approval approvals[16], *approval_list[16];
 	Chancery__SignItem items[WORDS_CAP], *list[WORDS_CAP];
 	ProtobufCBinaryData content = { 0, NULL };
 	CH_AUTO(ch_proto) reply = NULL;
@@ -285,7 +268,6 @@ static int sign(struct ch_bus_client *client, const struct options *options)
 
 	if (options->word_count < 4)
 		return usage("sign KEY PURPOSE TBS-FILE…");
-	load_approvals(options, approvals, approval_list);
 	if (options->content)
 		content = load_file(options, options->content);
 	for (size_t i = 3; i < options->word_count; i++) {
@@ -296,8 +278,7 @@ static int sign(struct ch_bus_client *client, const struct options *options)
 		item->purpose = purpose_of(options->words[2]);
 		item->to_be_signed = load_file(options, options->words[i]);
 		item->content = content;
-		item->approvals = approval_list;
-		item->n_approvals = options->approval_count;
+		item->action_id = (char *)(options->action ? options->action : "");
 		list[request.n_items++] = item;
 	}
 	request.items = list;
@@ -309,6 +290,124 @@ static int sign(struct ch_bus_client *client, const struct options *options)
 	}
 	put_results((const Chancery__SignReply *)reply);
 	return 0;
+}
+
+/* --- officers --- */
+
+static int put_action(const ProtobufCMessage *reply)
+{
+	const Chancery__Action *action = ((const Chancery__ActionReply *)reply)->action;
+
+	printf("{\"code\":0,\"id\":\"%s\",\"state\":\"%s\",\"required\":%u,\"approved_by\":[",
+	       action->action_id, action->state, action->approvals_required);
+	for (size_t i = 0; i < action->n_approved_by; i++)
+		printf("%s\"%s\"", i ? "," : "", action->approved_by[i]);
+	printf("],");
+	put_hex("document", &action->document);
+	printf("}\n");
+	return 0;
+}
+
+static int call_action(struct ch_bus_client *client, const struct options *options,
+		       Chancery__PayloadType type, const ProtobufCMessage *request)
+{
+	CH_AUTO(ch_proto) reply = NULL;
+	struct ch_error err = CH_NONE;
+
+	if (call(client, options, type, request, CHANCERY__PAYLOAD_TYPE__PAYLOAD_ACTION_REPLY,
+		 &chancery__action_reply__descriptor, &reply, &err))
+		return put_action(reply);
+	put_error(err.code, err.message, err.retryable, err.retry_after_ms);
+	return 1;
+}
+
+static int propose(struct ch_bus_client *client, const struct options *options)
+{
+	Chancery__ProposeActionRequest request = CHANCERY__PROPOSE_ACTION_REQUEST__INIT;
+	Chancery__ActionField fields[WORDS_CAP], *list[WORDS_CAP];
+
+	if (options->word_count < 2)
+		return usage("propose KIND NAME=VALUE…");
+	request.kind = ch_action_kind_find(options->words[1]);
+	request.valid_seconds = options->seconds;
+	request.fields = list;
+	for (size_t i = 2; i < options->word_count; i++) {
+		char *name = (char *)(uintptr_t)options->words[i], *value = strchr(name, '=');
+
+		if (!value)
+			return usage("a field is NAME=VALUE");
+		*value = 0;
+		chancery__action_field__init(&fields[i]);
+		fields[i].name = name;
+		fields[i].value = value + 1;
+		list[request.n_fields++] = &fields[i];
+	}
+	return call_action(client, options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_PROPOSE_ACTION, &request.base);
+}
+
+static int approve(struct ch_bus_client *client, const struct options *options)
+{
+	Chancery__ApproveActionRequest request = CHANCERY__APPROVE_ACTION_REQUEST__INIT;
+	Chancery__Approval approval = CHANCERY__APPROVAL__INIT;
+
+	if (options->word_count != 4)
+		return usage("approve ID CERTIFICATE SIGNATURE");
+	approval.certificate = load_file(options, options->words[2]);
+	approval.signature = load_file(options, options->words[3]);
+	request.action_id = (char *)(uintptr_t)options->words[1];
+	request.approval = &approval;
+	return call_action(client, options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_APPROVE_ACTION, &request.base);
+}
+
+/* change-quorum VERSION REQUIRED NAME=DIGEST… --action ID */
+static int change_quorum(struct ch_bus_client *client, const struct options *options)
+{
+	Chancery__ChangeQuorumRequest request = CHANCERY__CHANGE_QUORUM_REQUEST__INIT;
+	Chancery__QuorumOfficer officers[WORDS_CAP], *list[WORDS_CAP];
+	Chancery__Quorum quorum = CHANCERY__QUORUM__INIT;
+	CH_AUTO(ch_proto) reply = NULL;
+	struct ch_error err = CH_NONE;
+
+	if (options->word_count < 4 || !options->action)
+		return usage("change-quorum VERSION REQUIRED NAME=DIGEST… --action ID");
+	quorum.version = strtoull(options->words[1], NULL, 10);
+	quorum.required = (uint32_t)strtoul(options->words[2], NULL, 10);
+	quorum.officers = list;
+	for (size_t i = 3; i < options->word_count; i++) {
+		char *name = (char *)(uintptr_t)options->words[i], *value = strchr(name, '=');
+		struct ch_bytes digest = CH_NONE;
+
+		if (!value || !ch_unhex(value + 1, &digest, &err))
+			return usage("an officer is NAME=DIGEST");
+		options->loaded->files[options->loaded->count++] = digest.data;
+		*value = 0;
+		chancery__quorum_officer__init(&officers[i]);
+		officers[i].name = name;
+		officers[i].public_key_sha256 =
+			(ProtobufCBinaryData){ .len = digest.size, .data = digest.data };
+		list[quorum.n_officers++] = &officers[i];
+	}
+	request.quorum = &quorum;
+	request.action_id = (char *)(uintptr_t)options->action;
+	if (!call(client, options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_CHANGE_QUORUM, &request.base,
+		  CHANCERY__PAYLOAD_TYPE__PAYLOAD_QUORUM_REPLY, &chancery__quorum_reply__descriptor, &reply,
+		  &err)) {
+		put_error(err.code, err.message, err.retryable, err.retry_after_ms);
+		return 1;
+	}
+	printf("{\"code\":0,\"version\":%llu}\n",
+	       (unsigned long long)((const Chancery__QuorumReply *)reply)->quorum->version);
+	return 0;
+}
+
+static int show_action(struct ch_bus_client *client, const struct options *options)
+{
+	Chancery__GetActionRequest request = CHANCERY__GET_ACTION_REQUEST__INIT;
+
+	if (options->word_count != 2)
+		return usage("action ID");
+	request.action_id = (char *)(uintptr_t)options->words[1];
+	return call_action(client, options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_GET_ACTION, &request.base);
 }
 
 /* --- load --- */
@@ -368,7 +467,10 @@ static int run(struct ch_bus_client *client, const struct options *options)
 		const char *name;
 		int (*run)(struct ch_bus_client *client, const struct options *options);
 	} commands[] = {
-		{ "generate", generate }, { "sign", sign }, { "load", run_load }, { "status", status }
+		{ "generate", generate },  { "sign", sign },
+		{ "load", run_load },      { "status", status },
+		{ "propose", propose },    { "approve", approve },
+		{ "action", show_action }, { "change-quorum", change_quorum },
 	};
 
 	for (size_t i = 0; i < CH_COUNT(commands); i++)

@@ -74,11 +74,52 @@ CH_MUST_USE bool vault_approvals_check(const struct vault_approval_ask *ask,
 
 struct vault;
 struct ch_bus_request;
+
+/* --- quorum.c, quorum_store.c --- */
+
+/* CH_INVALID names what is wrong: no officer, more required than there are, a name twice, a key twice. Pure.
+ */
+CH_MUST_USE bool vault_quorum_read(const Chancery__Quorum *message, struct vault_quorum *quorum,
+				   struct ch_error *err);
+/* The fields of a change-quorum action; the caller frees the three values. */
+void vault_quorum_fields(const struct vault_quorum *quorum, struct ch_action_field fields[3]);
 /*
- * The whole for a handler: loads the action and the quorum, vault_approvals_check, and marks the action used
- * by this message (the same message again is no replay). Counts, logs and records what it refuses
- * (vault.refused with the reason). Errors  as above; CH_NOT_FOUND no such action; CH_REPLAYED used by another
- * message ("approval-used")
+ * The tenant's quorum, its seal verified.
+ * Errors  CH_DENIED the tenant has none, or its row was changed outside the vault, or an older one was put
+ * back
+ */
+CH_MUST_USE bool vault_quorum_load(struct vault *vault, const char *tenant, struct vault_quorum *quorum,
+				   struct ch_error *err);
+/* Seals and stores it; `old` is the version that it replaces, 0: there is none. CH_CONFLICT: another is
+ * there. */
+CH_MUST_USE bool vault_quorum_save(struct vault *vault, const char *tenant, const struct vault_quorum *quorum,
+				   uint64_t old, struct ch_error *err);
+
+/* --- actions.c, action_store.c --- */
+
+/*
+ * Which actions this process saw used, and by which message: a database that was set back makes none of them
+ * fresh, as long as this process lives. Thread-safe.
+ */
+struct vault_used;
+struct vault_used *vault_used_new(void);
+void vault_used_free(struct vault_used *used); /* NULL is fine */
+/* CH_REPLAYED: another message used it. */
+CH_MUST_USE bool vault_used_check(struct vault_used *used, const char *action_id, struct ch_view message_id,
+				  struct ch_error *err);
+void vault_used_remember(struct vault_used *used, const char *action_id, struct ch_view message_id);
+
+/* What a purpose's check needs. CH_NOT_FOUND: no such action of the tenant. */
+CH_MUST_USE bool vault_action_load(struct vault *vault, const char *tenant, const char *action_id,
+				   struct vault_action *action, struct vault_quorum *quorum,
+				   struct ch_error *err);
+/* Used by this message now; the same message again is no replay. CH_REPLAYED: another message used it. */
+CH_MUST_USE bool vault_action_mark_used(struct vault *vault, const struct ch_bus_request *request,
+					const char *action_id, struct ch_error *err);
+/*
+ * The whole for a handler: loads, checks, marks used. Records, counts and logs what it refuses (vault.refused
+ * with the reason). names   receives "alice bob"; the caller frees it Errors  as vault_approvals_check,
+ * vault_action_load and vault_action_mark_used
  */
 CH_MUST_USE bool vault_action_use(struct vault *vault, const struct ch_bus_request *request,
 				  const char *action_id, const struct vault_approval_ask *ask, char **names,

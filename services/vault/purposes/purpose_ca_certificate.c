@@ -74,6 +74,20 @@ static bool check_subordinate(struct vault_check *check, const struct tbs_certif
 	return true;
 }
 
+static bool check_approved(struct vault_check *check, const struct tbs_certificate *tbs, struct ch_error *err)
+{
+	CH_AUTO(ch_string) subject = ch_name_text(tbs->subject);
+	char not_after[CH_TIME_TEXT_SIZE];
+	const struct ch_action_field more[] = {
+		{ (char *)(uintptr_t) "subject", subject },
+		{ (char *)(uintptr_t) "not-after",
+		  (char *)(uintptr_t)ch_time_text(tbs->not_after_us, not_after) },
+	};
+
+	return vault_check_approvals(check, CHANCERY__ACTION_KIND__ACTION_CA_CERTIFICATE, more,
+				     CH_COUNT(more), err);
+}
+
 bool purpose_ca_certificate(struct vault_check *check, struct ch_error *err)
 {
 	struct tbs_certificate tbs;
@@ -85,7 +99,7 @@ bool purpose_ca_certificate(struct vault_check *check, struct ch_error *err)
 	root = ch_view_equal(tbs.issuer, tbs.subject);
 	if (root ? !check_root(check, &tbs, err) : !check_subordinate(check, &tbs, err))
 		return false;
-	if (!vault_check_approvals(check, "ca-certificate", err))
+	if (!check_approved(check, &tbs, err))
 		return false;
 	check->sets_ca_limits = true;
 	check->ca_not_before_us = tbs.not_before_us;

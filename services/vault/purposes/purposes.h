@@ -7,7 +7,7 @@
 #ifndef VAULT_PURPOSES_H
 #define VAULT_PURPOSES_H
 
-#include "x509/operator.h"
+#include "approval.h"
 #include "x509/x509.h"
 #include "vault.pb-c.h"
 
@@ -58,7 +58,6 @@ struct vault_policy {
 	int64_t timestamp_tolerance_us;
 	int64_t crl_max_validity_us;
 	int64_t ocsp_max_validity_us;
-	int64_t approvals_required;
 	X509_STORE *operators_ca;
 };
 
@@ -72,8 +71,8 @@ struct vault_check {
 	const char *tenant;
 	struct ch_view to_be_signed;
 	struct ch_view content;
-	Chancery__Approval *const *approvals;
-	size_t approval_count;
+	const struct vault_action *action; /* that was named, and the tenant's quorum; NULL: none was */
+	const struct vault_quorum *quorum;
 	/* The key of this vault that a SubjectPublicKeyInfo belongs to; CH_NOT_FOUND. Borrowed for the check.
 	 */
 	const struct vault_key *(*find_subject)(void *state, struct ch_view public_key_info,
@@ -89,8 +88,9 @@ struct vault_check {
 	char subject_key_id[33];
 	int64_t ca_not_before_us, ca_not_after_us;
 	int32_t ca_path_length;
-	char *subject;   /* for the audit event: serial, CRL number; owned by the check */
-	char *approvers; /* names of the officers; owned by the check */
+	char *subject;    /* for the audit event: serial, CRL number; owned by the check */
+	char *approvers;  /* names of the officers; owned by the check */
+	bool uses_action; /* which must be marked as used before the signature is made */
 };
 void vault_check_free(struct vault_check *check);
 
@@ -116,9 +116,12 @@ bool purpose_checkpoint(struct vault_check *check, struct ch_error *err);
 bool vault_refuse(struct vault_check *check, const char *reason, struct ch_error *err, const char *format,
 		  ...) CH_PRINTF(4, 5);
 
-/* M distinct officers of the tenant signed this purpose and these bytes, with certificates that the
- * operators' CA issued and that are valid now (approval.c). Sets check->approvers. */
-CH_MUST_USE bool vault_check_approvals(struct vault_check *check, const char *purpose_name,
+/*
+ * The action that was named is approved for these very bytes: its fields are the key, SHA-256 of the bytes,
+ * and `more`. Sets check->approvers and check->uses_action. (approval.c)
+ */
+CH_MUST_USE bool vault_check_approvals(struct vault_check *check, Chancery__ActionKind kind,
+				       const struct ch_action_field *more, size_t more_count,
 				       struct ch_error *err);
 
 /* --- what several purposes share (tbs_certificate.c, extensions.c) --- */

@@ -26,7 +26,7 @@ struct plan {
 	struct token_state states[HSM_MAX];
 };
 
-const char *vault_config_path(int argc, char **argv)
+static const char *config_path(int argc, char **argv)
 {
 	for (int i = 1; i + 1 < argc; i++)
 		if (strcmp(argv[i], "--config") == 0)
@@ -150,7 +150,7 @@ static bool init(const struct vault_config *config, struct ch_error *err)
 int vault_init_hsms(int argc, char **argv)
 {
 	struct vault_config config = CH_NONE;
-	const char *path = vault_config_path(argc, argv);
+	const char *path = config_path(argc, argv);
 	struct ch_error err = CH_NONE;
 	bool done;
 

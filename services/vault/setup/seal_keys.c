@@ -3,15 +3,13 @@
  * seal_keys.c: `chancery-vault --config FILE --seal-keys`: seals, once, the rows of keys that were made
  * before rows had seals. What it seals it prints, so that a person sees what is believed from now on.
  */
-#include "vault.h"
+#include "local.h"
 
 #include "policy.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define HSM_WAIT_US (30 * CH_SECOND)
 
 struct found {
 	struct vault_key *keys;
@@ -74,57 +72,16 @@ static bool seal_key(struct vault *vault, const char *key_id, struct ch_error *e
 	return true;
 }
 
-static bool seal_all(struct vault *vault, struct ch_error *err)
+bool vault_seal_keys(struct vault *vault, const char *argument, struct ch_error *err)
 {
 	struct found found = CH_NONE;
 	bool done = store_list_unsealed(vault->db, add_found, &found, err);
 
+	(void)argument;
 	for (size_t i = 0; done && i < found.count; i++)
 		done = seal_key(vault, found.keys[i].key_id, err);
 	if (done)
 		printf("%zu keys sealed; those that have a seal were left as they are\n", found.count);
 	free(found.keys);
 	return done;
-}
-
-static bool open_and_seal(struct vault *vault, const struct vault_config *config, struct ch_error *err)
-{
-	const struct hsm_pool_options options = { .hsms = config->hsms.items,
-						  .count = config->hsms.count,
-						  .program = "/proc/self/exe",
-						  .sandbox = config->common.sandbox,
-						  .hang_us = config->hsm_hang_us };
-	unsigned all = (1u << config->hsms.count) - 1;
-
-	vault->config = config;
-	vault->clock = ch_clock_system();
-	vault->seals = vault_seals_new();
-	if (!ch_db_open(&config->common.database, "chancery-vault-seal-keys", NULL, &vault->db, err) ||
-	    !hsm_pool_start(&options, &vault->hsms, err))
-		return false;
-	if (!hsm_pool_wait_up(vault->hsms, all, HSM_WAIT_US) && !hsm_pool_up(vault->hsms))
-		return ch_fail(err, CH_UNAVAILABLE, "no HSM came up");
-	return seal_all(vault, err);
-}
-
-int vault_seal_keys(int argc, char **argv)
-{
-	struct vault_config config = CH_NONE;
-	const char *path = vault_config_path(argc, argv);
-	struct vault vault = CH_NONE;
-	struct ch_error err = CH_NONE;
-	bool done;
-
-	if (!path) {
-		fprintf(stderr, "usage: chancery-vault --config FILE " VAULT_SEAL_KEYS_OPTION "\n");
-		return 2;
-	}
-	done = ch_conf_read_file(&vault_schema, path, &config, &err) && open_and_seal(&vault, &config, &err);
-	hsm_pool_stop(vault.hsms);
-	ch_db_close(vault.db);
-	vault_seals_free(vault.seals);
-	ch_conf_free(&vault_schema, &config);
-	if (!done)
-		fprintf(stderr, "chancery-vault: %s\n", err.message);
-	return done ? 0 : 1;
 }

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * init_quorum.c: `chancery-vault --config FILE --init-quorum QUORUM`: a tenant's first quorum of officers.
+ * Who may run this has the HSMs' PINs; the running vault never makes a first quorum, so that a row that was
+ * deleted opens nothing.
+ */
+#include "local.h"
+
+#include "approval.h"
+#include "x509/operator.h"
+
+#include <openssl/x509.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct quorum_file {
+	char *tenant;
+	int64_t required;
+	struct ch_conf_list officers; /* struct officer_file */
+};
+
+struct officer_file {
+	char *certificate;
+};
+
+static const struct ch_conf_field officer_fields[] = {
+	CH_CONF_FIELD(struct officer_file, certificate, CH_CONF_PATH, .required = true,
+		      .help = "PEM: who the officer is, and the key that they sign with"),
+};
+static const struct ch_conf_schema officer_schema = { "officers", officer_fields, CH_COUNT(officer_fields) };
+
+static const struct ch_conf_field fields[] = {
+	CH_CONF_FIELD(struct quorum_file, tenant, CH_CONF_STRING, .default_text = "default",
+		      .help = "whose actions they approve"),
+	CH_CONF_FIELD(struct quorum_file, required, CH_CONF_INTEGER, .required = true, .min = 1,
+		      .max = VAULT_OFFICERS_CAP, .help = "how many of them must approve"),
+	CH_CONF_NAMED("officers", struct quorum_file, officers, CH_CONF_SECTION_LIST, .required = true,
+		      .min = 1, .max = VAULT_OFFICERS_CAP, .schema = &officer_schema,
+		      .element_size = sizeof(struct officer_file), .help = "one item for each officer"),
+};
+static const struct ch_conf_schema quorum_schema = { "quorum", fields, CH_COUNT(fields) };
+
+/* A certificate says who the officer is, and with which key they sign. */
+static bool add_officer(const char *path, const char *tenant, struct vault_quorum *quorum,
+			struct ch_error *err)
+{
+	struct vault_officer *officer = &quorum->officers[quorum->count];
+	CH_AUTO(X509) certificate = NULL;
+	struct ch_operator named;
+	unsigned char *der = NULL;
+	uint8_t digest[64];
+	size_t digest_size;
+	bool done;
+	int size;
+
+	if (!ch_certificate_read_pem_file(path, &certificate, err) ||
+	    !ch_operator_read(certificate, &named, err))
+		return ch_fail_in(err, "'%s'", path);
+	if (!(named.roles & CH_ROLE_OFFICER))
+		return ch_fail(err, CH_INVALID, "'%s': operator '%s' is no officer", path, named.name);
+	if (strcmp(named.tenant, tenant) != 0)
+		return ch_fail(err, CH_INVALID, "'%s': officer '%s' is of tenant '%s', not '%s'", path,
+			       named.name, named.tenant, tenant);
+	size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
+	if (size <= 0)
+		return ch_fail_openssl(err, CH_INVALID, "'%s'", path);
+	done = ch_digest("sha256", ch_view(der, (size_t)size), digest, &digest_size, err);
+	OPENSSL_free(der);
+	memcpy(officer->name, named.name, sizeof(officer->name));
+	memcpy(officer->public_key_sha256, digest, sizeof(officer->public_key_sha256));
+	quorum->count++;
+	return done;
+}
+
+/* Through the message, which has the one set of rules (vault_quorum_read). */
+static bool check(const struct vault_quorum *quorum, struct ch_error *err)
+{
+	Chancery__QuorumOfficer officers[VAULT_OFFICERS_CAP], *list[VAULT_OFFICERS_CAP];
+	Chancery__Quorum message = CHANCERY__QUORUM__INIT;
+	struct vault_quorum again;
+
+	for (size_t i = 0; i < quorum->count; i++) {
+		chancery__quorum_officer__init(&officers[i]);
+		officers[i].name = (char *)(uintptr_t)quorum->officers[i].name;
+		officers[i].public_key_sha256 = (ProtobufCBinaryData){
+			.len = 32, .data = (uint8_t *)(uintptr_t)quorum->officers[i].public_key_sha256
+		};
+		list[i] = &officers[i];
+	}
+	message.version = quorum->version;
+	message.required = quorum->required;
+	message.officers = list;
+	message.n_officers = quorum->count;
+	return vault_quorum_read(&message, &again, err);
+}
+
+static bool make(struct vault *vault, const struct quorum_file *file, struct ch_error *err)
+{
+	struct vault_quorum quorum = { .version = 1, .required = (uint32_t)file->required };
+
+	const struct officer_file *officers = file->officers.items;
+
+	for (size_t i = 0; i < file->officers.count; i++)
+		if (!add_officer(officers[i].certificate, file->tenant, &quorum, err))
+			return false;
+	if (!check(&quorum, err) || !vault_quorum_save(vault, file->tenant, &quorum, 0, err))
+		return false;
+	printf("tenant '%s': %u of %zu officers approve:", file->tenant, quorum.required, quorum.count);
+	for (size_t i = 0; i < quorum.count; i++)
+		printf(" %s", quorum.officers[i].name);
+	printf("\n");
+	return true;
+}
+
+bool vault_init_quorum(struct vault *vault, const char *path, struct ch_error *err)
+{
+	struct quorum_file file = CH_NONE;
+	bool done;
+
+	if (!ch_conf_read_file(&quorum_schema, path, &file, err))
+		return false;
+	done = make(vault, &file, err);
+	ch_conf_free(&quorum_schema, &file);
+	return done;
+}

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What needs officers: M of N of the sealed quorum sign one action's document, the vault counts them itself, once. Each way around it
+is refused with its own words and its own event. Officers' signatures are made with python3-cryptography."""
+import itertools
+import uuid
+
+import pytest
+
+import lone_vault as lone
+from conftest import wait_for
+from lone_vault import LoneVault, name
+
+DAYS = itertools.count(100)
+DENIED, NOT_FOUND, CONFLICT, EXPIRED, REPLAYED, INVALID = 2, 4, 5, 8, 9, 1
+
+
+@pytest.fixture(scope="module")
+def vault():
+    made = LoneVault(required=2, officers=("officer", "second", "third"), extra_officers=("third", "outsider"))
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def root(vault):
+    ca = generate(vault, "Approved Root", by=("officer", "second"))
+    assert ca["code"] == 0, ca
+    ca["name"] = name("Approved Root")
+    return ca
+
+
+def key_fields(cn):
+    return {"label": cn, "algorithm": "ecdsa-p256", "purposes": lone.CA_PURPOSES, "subject": f"CN={cn}"}
+
+
+def ask_for_key(vault, cn, action, *words):
+    return vault.probe("issuer", "generate", "ecdsa-p256", lone.CA_PURPOSES, "--subject", vault.file(name(cn).public_bytes()),
+                       "--label", cn, "--action", action, *words)[0]
+
+
+def generate(vault, cn, by):
+    return ask_for_key(vault, cn, vault.approved("generate-key", key_fields(cn), by))
+
+
+def refused(vault, result, words, code, event):
+    """Refused with these words and recorded with this reason."""
+    assert result["code"] == code and words in result["message"], result
+    wait_for(lambda: event.encode() in vault.events(), 5, f"an event with reason {event}")
+
+
+def sign(vault, root, tbs, action=None, *words):
+    return vault.probe("issuer", "sign", root["key_id"], "ca-certificate", vault.file(tbs), *(("--action", action) if action else ()),
+                       *words)[0]
+
+
+@pytest.fixture
+def tbs(root):
+    """Another certificate of the root for itself each time."""
+    return lone.ca_tbs(root, root, days=next(DAYS))
+
+
+# --- what is approved is done ---
+
+
+def test_two_of_three_officers_make_a_key_and_its_certificate(vault, root, tbs):
+    action = vault.approve_certificate(root["key_id"], tbs, by=("second", "third"))
+    assert sign(vault, root, tbs, action)["code"] == 0
+    shown = vault.probe("gateway", "action", action)[0]
+    assert shown["state"] == "used" and sorted(shown["approved_by"]) == ["second", "third"] and shown["required"] == 2
+
+
+def test_the_document_says_what_will_be_done(vault, root, tbs):
+    fields = vault.certificate_fields(root["key_id"], tbs)
+    document = bytes.fromhex(vault.propose("issuer", "ca-certificate", fields)["document"]).decode()
+    lines = document.splitlines()
+    assert lines[0] == "Chancery action v1" and lines[1] == "action: ca-certificate" and lines[3] == "tenant: default"
+    assert lines[6:] == [f"{field}: {value}" for field, value in fields.items()]
+
+
+def test_an_open_action_is_answered_again_and_no_second_one_made(vault, root, tbs):
+    fields = vault.certificate_fields(root["key_id"], tbs)
+    assert vault.propose("issuer", "ca-certificate", fields)["id"] == vault.propose("operator", "ca-certificate", fields)["id"]
+
+
+def test_a_repeated_message_is_no_replay(vault, root, tbs):
+    action = vault.approve_certificate(root["key_id"], tbs, by=("officer", "second"))
+    again = ["--message-id", uuid.uuid4().hex]
+    assert sign(vault, root, tbs, action, *again)["code"] == 0
+    assert sign(vault, root, tbs, action, *again)["code"] == 0
+
+
+# --- refused ---
+
+
+def test_without_an_action(vault, root, tbs):
+    refused(vault, sign(vault, root, tbs), "needs officers' approvals", DENIED, "approval-missing")
+    refused(vault, sign(vault, root, tbs, "f" * 32), "no such action", NOT_FOUND, "approval-missing")
+    refused(vault, ask_for_key(vault, "Unapproved CA", ""), "needs officers' approvals", DENIED, "approval-quorum")
+
+
+def test_a_replayed_approval(vault, root, tbs):
+    action = vault.approve_certificate(root["key_id"], tbs, by=("officer", "second"))
+    assert sign(vault, root, tbs, action)["code"] == 0
+    refused(vault, sign(vault, root, tbs, action), "was used before", REPLAYED, "approval-used")
+    # A database administrator sets it back: this process still knows.
+    vault.psql(f"UPDATE actions SET used_at = NULL, used_by = NULL WHERE action_id = '{action}'")
+    refused(vault, sign(vault, root, tbs, action), "was used before", REPLAYED, "approval-used")
+
+
+def test_one_approval_of_two(vault, root, tbs):
+    action = vault.approve_certificate(root["key_id"], tbs, by=("officer",))
+    refused(vault, sign(vault, root, tbs, action), "approved by 1 of the 2 officers that are required: officer", DENIED, "approval-count")
+
+
+def test_twice_the_same_officer(vault, root, tbs):
+    action = vault.propose("issuer", "ca-certificate", vault.certificate_fields(root["key_id"], tbs))
+    assert vault.approve(action, "officer")["code"] == 0
+    refused(vault, vault.approve(action, "officer"), "officer 'officer' has approved action", CONFLICT, "approval-twice")
+    # Also with a second row that the database was given under another name.
+    vault.psql(f"INSERT INTO action_approvals SELECT action_id, 'second', certificate, signature, approved_at FROM action_approvals "
+               f"WHERE action_id = '{action['id']}'")
+    refused(vault, sign(vault, root, tbs, action["id"]), "approved by 1 of the 2", DENIED, "approval-count")
+
+
+def test_an_approval_for_other_bytes(vault, root, tbs):
+    other = lone.ca_tbs(root, root, days=next(DAYS))
+    action = vault.approve_certificate(root["key_id"], other, by=("officer", "second"))
+    refused(vault, sign(vault, root, tbs, action), "approved is tbs-sha256", DENIED, "approval-content")
+    # Nor does an approved key generation make a certificate.
+    key_action = vault.approved("generate-key", key_fields("Another Key"), by=("officer", "second"))
+    refused(vault, sign(vault, root, tbs, key_action), "the approved action is generate-key, not ca-certificate", DENIED,
+            "approval-content")
+    refused(vault, ask_for_key(vault, "Yet Another Key", key_action), "approved is label 'Another Key'", DENIED, "approval-content")
+
+
+def test_an_expired_approval(vault, root, tbs):
+    action = vault.propose("issuer", "ca-certificate", vault.certificate_fields(root["key_id"], tbs), "--seconds", "60")
+    for operator in ("officer", "second"):
+        assert vault.approve(action, operator)["code"] == 0
+    # The document itself is the clock's: a row that says otherwise changes nothing, and no minute is waited for here.
+    forged = bytes.fromhex(action["document"]).decode()
+    created = [line for line in forged.splitlines() if line.startswith("created: ")][0]
+    vault.psql(f"UPDATE actions SET document = convert_to(replace(convert_from(document, 'UTF8'), '{created}', "
+               f"'created: 2020-01-01T00:00:00Z'), 'UTF8') WHERE action_id = '{action['id']}'")
+    refused(vault, sign(vault, root, tbs, action["id"]), "valid for over 7 days", EXPIRED, "approval-expired")
+    expires = [line for line in forged.splitlines() if line.startswith("expires: ")][0]
+    vault.psql(f"UPDATE actions SET document = convert_to(replace(convert_from(document, 'UTF8'), '{expires}', "
+               f"'expires: 2020-01-02T00:00:00Z'), 'UTF8') WHERE action_id = '{action['id']}'")
+    refused(vault, sign(vault, root, tbs, action["id"]), "expired at 2020-01-02T00:00:00Z", EXPIRED, "approval-expired")
+
+
+def test_a_document_changed_after_it_was_signed(vault, root, tbs):
+    other = lone.ca_tbs(root, root, days=next(DAYS))
+    action = vault.approve_certificate(root["key_id"], other, by=("officer", "second"))
+    wrong, right = (vault.certificate_fields(root["key_id"], octets) for octets in (other, tbs))
+    for field in ("tbs-sha256", "not-after"):
+        vault.psql(f"UPDATE actions SET document = convert_to(replace(convert_from(document, 'UTF8'), '{wrong[field]}', "
+                   f"'{right[field]}'), 'UTF8') WHERE action_id = '{action}'")
+    refused(vault, sign(vault, root, tbs, action), "is not over this document", DENIED, "approval-signature")
+
+
+def test_who_is_no_officer_of_the_quorum(vault, root, tbs):
+    action = vault.propose("issuer", "ca-certificate", vault.certificate_fields(root["key_id"], tbs))
+    refused(vault, vault.approve(action, "requester"), "operator 'requester' is no officer", DENIED, "approval-officer")
+    refused(vault, vault.approve(action, "outsider"), "'outsider' is not one of the quorum's 3 officers", DENIED, "approval-officer")
+
+
+def test_an_officers_name_from_the_operators_ca_with_another_key(vault, root, tbs):
+    """Who has the operators' CA can make a second 'officer', and is no officer by it."""
+    vault._chancery("operator", "issue", "--directory", vault.dir / "pki", "--name", "officer", "--role", "officer", "--out",
+                    vault.dir / "impostor")
+    action = vault.propose("issuer", "ca-certificate", vault.certificate_fields(root["key_id"], tbs))
+    refused(vault, vault.approve(action, "impostor"), "'officer' signed with another key", DENIED, "approval-officer")
+
+
+def test_another_tenants_action(vault, root, tbs):
+    action = vault.propose("issuer", "ca-certificate", vault.certificate_fields(root["key_id"], tbs))
+    assert vault.approve(action, "officer", tenant="other")["code"] == NOT_FOUND
+
+
+def test_fields_that_no_document_can_hold(vault):
+    for fields, words in (({"hsm": "a\nb"}, "control character"), ({"key": "x"}, "wants the field 'hsm'"), ({}, "wants the field 'hsm'"),
+                          ({"hsm": "a", "more": "x"}, "has no field 'more'"), ({"hsm": "x" * 3000}, "3000 octets")):
+        answer = vault.propose("operator", "replace-hsm", fields)
+        assert answer["code"] == INVALID and words in answer["message"], answer
+
+
+# --- the quorum itself ---
+
+
+def quorum_row(vault):
+    return vault.psql("SELECT version || ' ' || encode(quorum, 'hex') || ' ' || encode(seal, 'hex') FROM quorums WHERE tenant_id = 'default'")
+
+
+def put_quorum_row(vault, row):
+    version, quorum, seal = row.split()
+    vault.psql(f"UPDATE quorums SET version = {version}, quorum = decode('{quorum}', 'hex'), seal = decode('{seal}', 'hex') "
+               "WHERE tenant_id = 'default'")
+
+
+def test_an_edited_quorum_approves_nothing(vault, root, tbs):
+    action = vault.approve_certificate(root["key_id"], tbs, by=("officer", "second"))
+    kept = quorum_row(vault)
+    version, quorum, seal = kept.split()
+    assert quorum[:8] == "08011002"  # version 1, required 2
+    put_quorum_row(vault, f"{version} 08011001{quorum[8:]} {seal}")  # one is enough
+    refused(vault, sign(vault, root, tbs, action), "changed outside the vault", DENIED, "approval-quorum")
+    put_quorum_row(vault, kept)
+    assert sign(vault, root, tbs, action)["code"] == 0
+
+
+def test_a_deleted_quorum_approves_nothing_and_the_daemon_makes_no_new_one(vault, root, tbs):
+    action = vault.approve_certificate(root["key_id"], tbs, by=("officer", "second"))
+    kept = quorum_row(vault)
+    vault.psql("DELETE FROM quorums")
+    refused(vault, sign(vault, root, tbs, action), "has no quorum of officers", DENIED, "approval-quorum")
+    version, quorum, seal = kept.split()
+    vault.psql(f"INSERT INTO quorums (tenant_id, version, quorum, seal) VALUES ('default', {version}, decode('{quorum}', 'hex'), "
+               f"decode('{seal}', 'hex'))")
+    assert sign(vault, root, tbs, action)["code"] == 0
+
+
+def test_a_second_first_quorum_is_refused(vault):
+    with pytest.raises(AssertionError, match="has a quorum already: its officers change it"):
+        vault.init_quorum(1, ("outsider",))
+
+
+def test_what_no_quorum_can_be(vault):
+    for required, officers, words in ((3, ("officer", "second"), "3 approvals required of 2 officers"),
+                                      (1, ("officer", "officer"), "named twice"), (1, ("requester",), "is no officer"),
+                                      (0, ("officer",), "required")):
+        with pytest.raises(AssertionError, match=words):
+            vault.init_quorum(required, officers)
+
+
+def test_the_old_quorum_changes_it_and_the_older_row_does_not_come_back(vault, root, tbs):
+    """Last: afterwards only outsider and second approve."""
+    officers = {operator: vault.public_key_digest(operator) for operator in ("outsider", "second")}
+    fields = {"version": "2", "required": "1", "officers": ",".join(f"{operator}={digest}" for operator, digest in officers.items())}
+    words = ["change-quorum", "2", "1", *(f"{operator}={digest}" for operator, digest in officers.items())]
+
+    one = vault.propose("operator", "change-quorum", fields)
+    vault.approve(one, "second")
+    answer = vault.probe("operator", *words, "--action", one["id"])[0]
+    refused(vault, answer, "approved by 1 of the 2 officers", DENIED, "approval-count")
+
+    old = quorum_row(vault)
+    vault.approve(one, "third")
+    answer = vault.probe("operator", *words, "--action", one["id"])[0]
+    assert answer["code"] == 0 and answer["version"] == 2, answer
+    assert b"quorum.changed" in vault.events()
+
+    action = vault.approve_certificate(root["key_id"], tbs, by=("outsider",))
+    assert sign(vault, root, tbs, action)["code"] == 0
+    new = quorum_row(vault)
+    put_quorum_row(vault, old)
+    other = lone.ca_tbs(root, root, days=next(DAYS))
+    answer = vault.propose("issuer", "ca-certificate", vault.certificate_fields(root["key_id"], other))
+    assert answer["code"] == DENIED and "changed outside the vault" in answer["message"], answer
+    put_quorum_row(vault, new)
+    assert vault.propose("issuer", "ca-certificate", vault.certificate_fields(root["key_id"], other))["code"] == 0
