@@ -78,6 +78,7 @@ bool ch_vault_sign(struct ch_vault_client *client, const struct ch_vault_context
 		.request = &request.base,
 		.reply_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_SIGN_REPLY,
 		.reply_descriptor = &chancery__sign_reply__descriptor,
+		.message_id = item->message_id,
 	};
 	CH_AUTO(ch_proto) reply = NULL;
 
@@ -85,8 +86,8 @@ bool ch_vault_sign(struct ch_vault_client *client, const struct ch_vault_context
 	asked.purpose = item->purpose;
 	asked.to_be_signed = ch_vault_binary(item->to_be_signed);
 	asked.content = ch_vault_binary(item->content);
-	asked.approvals = (Chancery__Approval **)item->approvals;
-	asked.n_approvals = item->approval_count;
+	if (item->action_id)
+		asked.action_id = (char *)(uintptr_t)item->action_id;
 	request.items = items;
 	request.n_items = 1;
 	ch_vault_set_context(&call, context);

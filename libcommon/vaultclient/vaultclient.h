@@ -3,6 +3,7 @@
 #ifndef CH_VAULTCLIENT_H
 #define CH_VAULTCLIENT_H
 
+#include "action/action.h"
 #include "bus/bus.h"
 #include "vault.pb-c.h"
 
@@ -21,9 +22,10 @@ struct ch_vault_item {
 	const char *key_id;
 	Chancery__Purpose purpose;
 	struct ch_view to_be_signed;
-	struct ch_view content;               /* timestamp: TSTInfo */
-	Chancery__Approval *const *approvals; /* ca-certificate */
-	size_t approval_count;
+	struct ch_view content; /* timestamp: TSTInfo */
+	const char *action_id;  /* ca-certificate, ca-csr: what officers approved; NULL: none */
+	/* 16 octets, see ch_vault_action_message_id; NULL: fresh. Such an item is a message of its own. */
+	const uint8_t *message_id;
 };
 
 /* signature: as it stands in X.509; the caller frees it. Errors: the vault's refusal as it says,
@@ -38,6 +40,21 @@ CH_MUST_USE bool ch_vault_generate_key(struct ch_vault_client *client, const str
 				       const Chancery__GenerateKeyRequest *request,
 				       const uint8_t message_id[16], Chancery__Key **key,
 				       struct ch_error *err);
+/* --- actions that officers approve (actions.c) --- */
+
+/*
+ * The action of this kind and fields: the one that is open already, or a new one. `proposed_by`: who asked,
+ * for people. The caller frees *action with chancery__action__free_unpacked(action, NULL).
+ */
+CH_MUST_USE bool ch_vault_propose_action(struct ch_vault_client *client,
+					 const struct ch_vault_context *context, Chancery__ActionKind kind,
+					 const struct ch_action_field *fields, size_t count,
+					 const char *proposed_by, Chancery__Action **action,
+					 struct ch_error *err);
+/* The message id under which an action is used: the same at every attempt, so that one after a crash is no
+ * replay. */
+void ch_vault_action_message_id(const char *action_id, uint8_t message_id[16]);
+
 CH_MUST_USE bool ch_vault_list_keys(struct ch_vault_client *client, const struct ch_vault_context *context,
 				    Chancery__ListKeysReply **reply, struct ch_error *err);
 

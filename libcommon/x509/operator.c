@@ -124,18 +124,3 @@ bool ch_operator_read(X509 *certificate, struct ch_operator *operator_, struct c
 	*operator_ = read;
 	return true;
 }
-
-struct ch_bytes ch_approval_message(const char *purpose_name, struct ch_view to_be_signed)
-{
-	CH_AUTO(ch_buffer) text = CH_NONE;
-	ch_buffer_add(&text, CH_APPROVAL_DOMAIN, sizeof CH_APPROVAL_DOMAIN);
-	ch_buffer_add(&text, purpose_name, strlen(purpose_name) + 1);
-	ch_buffer_add_view(&text, to_be_signed);
-
-	uint8_t digest[64];
-	size_t size = 0;
-	struct ch_error err;
-	if (!ch_digest("sha256", ch_buffer_view(&text), digest, &size, &err))
-		return (struct ch_bytes)CH_NONE; /* nothing verifies over no message */
-	return ch_bytes_copy(ch_view(digest, size));
-}

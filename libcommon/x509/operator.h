@@ -28,10 +28,4 @@ CH_MUST_USE bool ch_operator_read(X509 *certificate, struct ch_operator *operato
 const char *ch_role_name(enum ch_role role); /* "requester", "officer" */
 CH_MUST_USE bool ch_role_find(const char *name, enum ch_role *role, struct ch_error *err);
 
-/* What an officer signs to approve: SHA-256 over "chancery/approval/v1\0" || purpose_name || "\0" ||
- * to_be_signed. The 32 octets are the message that goes into the signature algorithm (ECDSA hashes them once
- * more), so ch_verify_signature takes them as `data`. The caller frees them. */
-#define CH_APPROVAL_DOMAIN "chancery/approval/v1"
-struct ch_bytes ch_approval_message(const char *purpose_name, struct ch_view to_be_signed);
-
 #endif

@@ -1,22 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* approval.c: checks and signs what an officer approves. Called by ca.c. */
+/* approval.c: checks a CA's certificate before an officer approves it. Called by ca.c. */
 #include "approval.h"
 
-#include "x509/operator.h"
 #include "x509/x509.h"
 
-#include <openssl/pem.h>
-#include <openssl/rsa.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define KEY_CAP     65536
 #define DAY_SECONDS INT64_C(86400)
-
-CH_DEFINE_AUTO_POINTER(approval_bio, BIO, BIO_free_all)
-CH_DEFINE_AUTO_POINTER(approval_key_context, EVP_PKEY_CTX, EVP_PKEY_CTX_free)
 
 bool approval_open(struct ch_view to_be_signed, X509 **certificate, struct ch_error *err)
 {
@@ -131,30 +124,4 @@ void approval_show(X509 *certificate)
 	X509_print_ex_fp(stderr, certificate, XN_FLAG_RFC2253,
 			 X509_FLAG_NO_HEADER | X509_FLAG_NO_VERSION | X509_FLAG_NO_SIGNAME |
 				 X509_FLAG_NO_SIGDUMP | X509_FLAG_NO_PUBKEY);
-}
-
-bool approval_sign(const char *key_file, struct ch_view to_be_signed, struct ch_bytes *signature,
-		   struct ch_error *err)
-{
-	CH_AUTO(ch_bytes) digest = ch_approval_message("ca-certificate", to_be_signed);
-	CH_AUTO(ch_secret) text = CH_NONE;
-	CH_AUTO(approval_bio) bio = NULL;
-	CH_AUTO(EVP_PKEY) key = NULL;
-	CH_AUTO(approval_key_context) context = NULL;
-	CH_AUTO(ch_bytes) result = CH_NONE;
-
-	if (!ch_secret_read_file(key_file, KEY_CAP, &text, err))
-		return false;
-	bio = BIO_new_mem_buf(text.data, (int)text.size);
-	key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
-	context = key ? EVP_PKEY_CTX_new(key, NULL) : NULL;
-	if (!context || EVP_PKEY_sign_init(context) <= 0 ||
-	    EVP_PKEY_CTX_set_signature_md(context, EVP_sha256()) <= 0 ||
-	    EVP_PKEY_sign(context, NULL, &result.size, digest.data, digest.size) <= 0)
-		return ch_fail_openssl(err, CH_INVALID, "key '%s' cannot sign an approval", key_file);
-	result.data = ch_alloc(result.size);
-	if (EVP_PKEY_sign(context, result.data, &result.size, digest.data, digest.size) <= 0)
-		return ch_fail_openssl(err, CH_INTERNAL, "key '%s' cannot sign an approval", key_file);
-	*signature = CH_STEAL(result);
-	return true;
 }

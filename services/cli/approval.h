@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* approval.h: what an officer does before a CA certificate is signed: read the very bytes, hold them against
- * the document, sign. */
+/* approval.h: what an officer does before a CA certificate is signed: read the very bytes and hold them
+ * against the document. */
 #ifndef CHANCERY_CLI_APPROVAL_H
 #define CHANCERY_CLI_APPROVAL_H
 
@@ -21,9 +21,5 @@ CH_MUST_USE bool approval_check(X509 *certificate, const struct document *docume
 
 /* For the officer's eyes: names, validity, key and extensions as OpenSSL writes them, on standard error. */
 void approval_show(X509 *certificate);
-
-/* Signature over ch_approval_message("ca-certificate", to_be_signed) with a PEM key file. */
-CH_MUST_USE bool approval_sign(const char *key_file, struct ch_view to_be_signed, struct ch_bytes *signature,
-			       struct ch_error *err);
 
 #endif

@@ -62,6 +62,16 @@ const struct cli_options cli_json_options = CLI_OPTIONS(json_options);
 
 static const struct cli_option ca_create_options[] = {
 	OPTION("check", NULL, "prepare and check, but do not approve"),
+	OPTION("wait", NULL, "wait for the other officers' approvals"),
+};
+static const struct cli_option approve_options[] = {
+	OPTION("check", NULL, "show what would be signed, but do not sign"),
+};
+static const struct cli_option action_list_options[] = {
+	OPTION_CHOICE("state", "STATE", "only these", "open|approved|used"),
+};
+static const struct cli_option quorum_change_options[] = {
+	OPTION("check", NULL, "show what would be proposed, but do not"),
 };
 static const struct cli_option issue_options[] = {
 	OPTION_FILE("csr", "FILE", "PKCS#10 request, PEM"),
@@ -157,6 +167,17 @@ const struct cli_command cli_commands[] = {
 	{ "ca", "list", "", "List the CAs", NO_OPTIONS, .connects = true, NO_ARGUMENTS, .run = cli_ca_list },
 	{ "ca", "show", "NAME", "Show a CA and its certificate", NO_OPTIONS, .connects = true, ONE_ARGUMENT,
 	  .run = cli_ca_show },
+	{ "approve", "", "[ACTION...]", "Approve actions as an officer; without any, list those that wait",
+	  CLI_OPTIONS(approve_options), .connects = true, .max_arguments = CLI_ANY_NUMBER,
+	  .run = cli_approve },
+	{ "action", "list", "", "List the actions that officers approve", CLI_OPTIONS(action_list_options),
+	  .connects = true, NO_ARGUMENTS, .run = cli_action_list },
+	{ "action", "show", "ACTION", "Show an action and its document", NO_OPTIONS, .connects = true,
+	  ONE_ARGUMENT, .run = cli_action_show },
+	{ "quorum", "show", "", "Show which officers approve, and how many must", NO_OPTIONS, .vault = true,
+	  NO_ARGUMENTS, .run = cli_quorum_show },
+	{ "quorum", "change", "FILE", "Propose another quorum; approved by the old one, put it in force",
+	  CLI_OPTIONS(quorum_change_options), .vault = true, ONE_ARGUMENT, FILES, .run = cli_quorum_change },
 	{ "profile", "apply", "FILE...", "Load certificate profiles from documents", NO_OPTIONS,
 	  .connects = true, ARGUMENTS, FILES, .run = cli_profile_apply },
 	{ "profile", "list", "", "List the certificate profiles", NO_OPTIONS, .connects = true, NO_ARGUMENTS,

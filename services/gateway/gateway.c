@@ -47,6 +47,7 @@ bool gateway_open(struct gateway *gateway, const struct gateway_config *config, 
 				&gateway->identity, err) &&
 	       open_peer(gateway, "issuer", &peers->issuer, &gateway->issuer, err) &&
 	       open_peer(gateway, "crl", &peers->crl, &gateway->crl, err) &&
+	       open_peer(gateway, "vault", &peers->vault, &gateway->vault, err) &&
 	       open_peer(gateway, "audit", &peers->audit, &gateway->audit_bus, err) &&
 	       open_audit(gateway, err);
 }
@@ -83,6 +84,7 @@ void gateway_close(struct gateway *gateway)
 	ch_http_stop(gateway->http, drain);
 	ch_audit_close(gateway->audit, CH_SECOND);
 	ch_bus_client_close(gateway->audit_bus);
+	ch_bus_client_close(gateway->vault);
 	ch_bus_client_close(gateway->crl);
 	ch_bus_client_close(gateway->issuer);
 	ch_identity_free(gateway->identity);

@@ -6,6 +6,7 @@
 #ifndef GATEWAY_H
 #define GATEWAY_H
 
+#include "action/action.h"
 #include "auditclient/auditclient.h"
 #include "bus/bus.h"
 #include "daemon/daemon.h"
@@ -39,6 +40,7 @@ struct gateway {
 	struct ch_identity *identity;
 	struct ch_bus_client *issuer;
 	struct ch_bus_client *crl;
+	struct ch_bus_client *vault; /* for officers' actions alone: the gateway may ask for no signature */
 	struct ch_bus_client *audit_bus;
 	struct ch_audit_client *audit;
 	struct ch_http_server *http;
@@ -165,7 +167,11 @@ cJSON *certificate_json(const Chancery__Certificate *certificate);
 bool rest_ca_list(struct call *call, struct ch_error *err); /* rest_cas.c */
 bool rest_ca_get(struct call *call, struct ch_error *err);
 bool rest_ca_prepare(struct call *call, struct ch_error *err);
-bool rest_ca_approve(struct call *call, struct ch_error *err);
+bool rest_ca_activate(struct call *call, struct ch_error *err);
+bool rest_action_list(struct call *call, struct ch_error *err); /* rest_actions.c */
+bool rest_action_get(struct call *call, struct ch_error *err);
+bool rest_action_approve(struct call *call, struct ch_error *err);
+cJSON *action_json(const Chancery__Action *action);
 bool rest_profile_list(struct call *call, struct ch_error *err); /* rest_profiles.c */
 bool rest_profile_apply(struct call *call, struct ch_error *err);
 bool rest_crl_generate(struct call *call, struct ch_error *err); /* rest_crls.c */

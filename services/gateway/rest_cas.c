@@ -1,25 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* rest_cas.c: /v1/cas: making a CA in two steps (its to-be-signed certificate out, officers' signatures in)
- * and looking at CAs. Called by rest_dispatch. */
+/* rest_cas.c: /v1/cas: making a CA (what officers are to approve goes out; approved, it is activated) and
+ * looking at CAs. Called by rest_dispatch. */
 #include "gateway.h"
 
 #include "json.h"
 #include "text.h"
-
-#include <stdlib.h>
-#include <string.h>
-
-#define APPROVALS_MAX 16
-#define APPROVAL_CAP  ((size_t)16 * 1024) /* base64 of a certificate or a signature */
 
 /* Preparing makes a key on one HSM and copies it to the other: RSA 4096 takes seconds. Under the 30 s after
  * which HAProxy gives a silent connection up. */
 static const struct exchange prepare_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_PREPARE_CA,
 						  CHANCERY__PAYLOAD_TYPE__PAYLOAD_PREPARE_CA_REPLY,
 						  &chancery__prepare_ca_reply__descriptor, 25 * CH_SECOND };
-static const struct exchange approve_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_APPROVE_CA,
-						  CHANCERY__PAYLOAD_TYPE__PAYLOAD_CA_REPLY,
-						  &chancery__ca_reply__descriptor, 25 * CH_SECOND };
+static const struct exchange activate_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_APPROVE_CA,
+						   CHANCERY__PAYLOAD_TYPE__PAYLOAD_CA_REPLY,
+						   &chancery__ca_reply__descriptor, 25 * CH_SECOND };
 static const struct exchange get_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_GET_CA,
 					      CHANCERY__PAYLOAD_TYPE__PAYLOAD_CA_REPLY,
 					      &chancery__ca_reply__descriptor, 5 * CH_SECOND };
@@ -100,13 +94,33 @@ bool rest_ca_get(struct call *call, struct ch_error *err)
 	       answer_ca(call, ((const Chancery__CaReply *)message)->ca, err);
 }
 
+/* 202 while officers have still to approve its key, 201 with the bytes to be signed after that. */
+static void answer_prepared(struct call *call, const Chancery__PrepareCaReply *reply)
+{
+	CH_AUTO(ch_string)
+	tbs = text_to_base64(ch_view(reply->tbs_certificate.data, reply->tbs_certificate.len));
+	CH_AUTO(ch_string) location = ch_format("/v1/cas/%s", reply->name);
+	bool has_key = reply->key_id[0];
+	cJSON *tree = cJSON_CreateObject();
+
+	add_text(tree, "name", reply->name);
+	if (has_key) {
+		add_text(tree, "key_id", reply->key_id);
+		add_text(tree, "signing_key_id", reply->signing_key_id);
+		cJSON_AddStringToObject(tree, "tbs_certificate", tbs);
+		cJSON_AddBoolToObject(tree, "already_active", reply->already_active);
+		ch_http_add_header(call->response, "Location", location);
+	}
+	if (reply->action)
+		cJSON_AddItemToObject(tree, "action", action_json(reply->action));
+	answer_json(call, has_key ? 201 : 202, tree);
+}
+
 bool rest_ca_prepare(struct call *call, struct ch_error *err)
 {
 	Chancery__PrepareCaRequest request = CHANCERY__PREPARE_CA_REQUEST__INIT;
-	const Chancery__PrepareCaReply *reply;
 	CH_AUTO(ch_proto) message = NULL;
 	CH_AUTO(ch_string) document = NULL;
-	cJSON *tree;
 
 	if (!body_document(call, &document, err))
 		return false;
@@ -114,100 +128,24 @@ bool rest_ca_prepare(struct call *call, struct ch_error *err)
 	request.document = document;
 	if (!call_peer(call, call->gateway->issuer, &prepare_exchange, &request.base, &message, err))
 		return false;
-	reply = (const Chancery__PrepareCaReply *)message;
-	CH_AUTO(ch_string)
-	tbs = text_to_base64(ch_view(reply->tbs_certificate.data, reply->tbs_certificate.len));
-	CH_AUTO(ch_string) location = ch_format("/v1/cas/%s", reply->name);
-	tree = cJSON_CreateObject();
-	add_text(tree, "name", reply->name);
-	add_text(tree, "key_id", reply->key_id);
-	add_text(tree, "signing_key_id", reply->signing_key_id);
-	cJSON_AddStringToObject(tree, "tbs_certificate", tbs);
-	cJSON_AddBoolToObject(tree, "already_active", reply->already_active);
-	ch_http_add_header(call->response, "Location", location);
-	answer_json(call, 201, tree);
+	answer_prepared(call, (const Chancery__PrepareCaReply *)message);
 	return true;
 }
 
-/* --- approving
- * --------------------------------------------------------------------------------------------------- */
-
-struct approvals {
-	Chancery__Approval items[APPROVALS_MAX];
-	Chancery__Approval *pointers[APPROVALS_MAX];
-	size_t count;
-};
-
-static void approvals_free(struct approvals *approvals)
+bool rest_ca_activate(struct call *call, struct ch_error *err)
 {
-	for (size_t i = 0; i < approvals->count; i++) {
-		free(approvals->items[i].certificate.data);
-		free(approvals->items[i].signature.data);
-	}
-}
-CH_DEFINE_AUTO_VALUE(approvals, struct approvals, approvals_free)
-
-static bool take_octets(const cJSON *item, const char *name, ProtobufCBinaryData *octets,
-			struct ch_error *err)
-{
-	struct ch_bytes decoded;
-	const char *text;
-
-	if (!json_string(item, name, JSON_REQUIRED, APPROVAL_CAP, &text, err))
-		return false;
-	if (!text_base64(ch_view_text(text), &decoded, err))
-		return ch_fail_in(err, "member '%s'", name);
-	*octets = (ProtobufCBinaryData){ decoded.size, decoded.data };
-	return decoded.size || ch_fail(err, CH_INVALID, "member '%s' is empty", name);
-}
-
-static bool take_approval(const cJSON *item, struct approvals *approvals, struct ch_error *err)
-{
-	static const char *const known[] = { "certificate", "signature", NULL };
-	Chancery__Approval *approval = &approvals->items[approvals->count];
-
-	if (!cJSON_IsObject(item))
-		return ch_fail(err, CH_INVALID, "it is not an object");
-	chancery__approval__init(approval);
-	approvals->pointers[approvals->count++] = approval;
-	return json_only(item, "an approval", known, err) &&
-	       take_octets(item, "certificate", &approval->certificate, err) &&
-	       take_octets(item, "signature", &approval->signature, err);
-}
-
-static bool read_approvals(const struct call *call, struct approvals *approvals, struct ch_error *err)
-{
-	static const char *const known[] = { "approvals", NULL };
-	CH_AUTO(cJSON) body = NULL;
-	const cJSON *list;
-	const cJSON *item;
-	size_t index = 0;
-
-	if (!body_object(call, known, false, &body, err) ||
-	    !json_array(body, "approvals", JSON_REQUIRED, APPROVALS_MAX, &list, err))
-		return false;
-	cJSON_ArrayForEach(item, list)
-	{
-		if (!take_approval(item, approvals, err))
-			return ch_fail_in(err, "approvals[%zu]", index);
-		index++;
-	}
-	return approvals->count || ch_fail(err, CH_INVALID, "member 'approvals' is empty");
-}
-
-bool rest_ca_approve(struct call *call, struct ch_error *err)
-{
+	static const char *const known[] = { "action", NULL };
 	Chancery__ApproveCaRequest request = CHANCERY__APPROVE_CA_REQUEST__INIT;
-	CH_AUTO(approvals) approvals = CH_NONE;
 	CH_AUTO(ch_proto) message = NULL;
-	const char *name;
+	CH_AUTO(cJSON) body = NULL;
+	const char *name, *action;
 
-	if (!path_name(call, &name, err) || !read_approvals(call, &approvals, err))
+	if (!path_name(call, &name, err) || !body_object(call, known, false, &body, err) ||
+	    !json_string(body, "action", JSON_REQUIRED, CH_ACTION_ID_SIZE - 1, &action, err))
 		return false;
 	request.requester = &call->requester;
 	request.name = (char *)(uintptr_t)name;
-	request.n_approvals = approvals.count;
-	request.approvals = approvals.pointers;
-	return call_peer(call, call->gateway->issuer, &approve_exchange, &request.base, &message, err) &&
+	request.action_id = (char *)(uintptr_t)action;
+	return call_peer(call, call->gateway->issuer, &activate_exchange, &request.base, &message, err) &&
 	       answer_ca(call, ((const Chancery__CaReply *)message)->ca, err);
 }

@@ -60,6 +60,7 @@ bool rest_suite_status(struct call *call, struct ch_error *err)
 	(void)err;
 	cJSON_AddItemToArray(services, ping(call, "issuer", gateway->issuer, &all_up));
 	cJSON_AddItemToArray(services, ping(call, "crl", gateway->crl, &all_up));
+	cJSON_AddItemToArray(services, ping(call, "vault", gateway->vault, &all_up));
 	cJSON_AddItemToArray(services, ping(call, "audit", gateway->audit_bus, &all_up));
 	cJSON_AddStringToObject(tree, "status", all_up ? "ok" : "degraded");
 	cJSON_AddStringToObject(tree, "gateway", gateway->config->common.instance);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ca_document.c: a CA document becomes a struct ca_document, or is refused with its line. Called by ca.c
- * (prepare) and by cache.c when a CA is read back. */
+/* ca_document.c: a CA document becomes a struct ca_document, or is refused with its line. Called by
+ * ca_prepare.c (prepare) and by cache.c when a CA is read back. */
 #include "model.h"
 
 #include <stdlib.h>

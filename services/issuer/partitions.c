@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* partitions.c: makes the certificates table's partitions ahead of need. Run by upkeep.c daily and after a CA
- * or a profile changed. A CA certificate's own month is made when the CA is activated (ca.c). */
+ * or a profile changed. A CA certificate's own month is made when the CA is activated (ca_activate.c). */
 #include "issuer.h"
 
 #include <stdlib.h>

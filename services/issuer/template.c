@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* template.c: writes the TBSCertificate of what policy.c or ca.c decided. Pure: the same input gives the same
- * bytes. */
+/* template.c: writes the TBSCertificate of what policy.c or ca_prepare.c decided. Pure: the same input gives
+ * the same bytes. */
 #include "model.h"
 
 #define OID_SUBJECT_ALT_NAME "2.5.29.17"

@@ -213,8 +213,7 @@ static bool check_all(struct vault *vault, struct work *work, const struct ch_bu
 		      struct ch_error *err)
 {
 	return check_key(vault, work, request, err) && take_quota(vault, work, request, err) &&
-	       load_action(vault, work, err) &&
-	       check_bytes(vault, work, err);
+	       load_action(vault, work, err) && check_bytes(vault, work, err);
 }
 
 /* Why a key's row could not be had. */

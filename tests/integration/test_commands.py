@@ -23,6 +23,7 @@ ELSEWHERE = [
     (r"sv (status|restart|hup|down|up)\b|tail -[fF]", "test_fault.py does it through the fixture"),
     (r"pg_basebackup|cp -a var/", "writes to /backup"),
     (r"chancery operator issue --directory var/pki", "test_cli.py"),
+    (r"chancery-vault --config \S+ --init-quorum\b", "test_approvals.py"),
     (r"gdb\b|perf\b|valgrind\b|(\S+=\S+ )*/usr/bin/python3 -m pytest|clang-format|(\S+=\S+ )*build[-/]\S*|docs/update-configuration", "for developers"),
     (r"(\. var/env|source )", "the fixture does it"),
 ]

@@ -202,7 +202,7 @@ def ca_with(vault, cn, *words):
 
 def certify(vault, key):
     tbs = lone.ca_tbs(key, key)
-    return vault.sign("issuer", key["key_id"], "ca-certificate", tbs, approvals=[vault.approval("officer", tbs)])
+    return vault.sign("issuer", key["key_id"], "ca-certificate", tbs, action=vault.approve_certificate(key["key_id"], tbs))
 
 
 def test_a_key_answers_only_the_services_of_its_policy(vault):

@@ -2,7 +2,6 @@
 /* What an officer's command refuses to approve: a TBSCertificate that is not what the CA document asks for.
  */
 #include "approval.h"
-#include "x509/operator.h"
 #include "x509/x509.h"
 
 #include <setjmp.h>
@@ -11,8 +10,6 @@
 #include <stddef.h>
 #include <string.h>
 #include <cmocka.h>
-#include <openssl/pem.h>
-#include <unistd.h>
 
 static const char document_text[] =
 	"name: example\nsubject: \"CN=Example CA,O=Example,C=CH\"\nkey: ecdsa-p256\n"
@@ -171,32 +168,6 @@ static void bytes_that_are_no_certificate_are_not_opened(void **state)
 	assert_null(certificate);
 }
 
-/* The vault verifies SHA-256 over the domain, the purpose and the TBSCertificate (libcommon/x509/operator.h).
- */
-static void the_signature_is_over_the_approval_message(void **state)
-{
-	char path[] = "/tmp/approval_test.XXXXXX";
-	int fd = mkstemp(path);
-	FILE *file = fdopen(fd, "w");
-	CH_AUTO(EVP_PKEY) key = EVP_EC_gen("P-256");
-	CH_AUTO(ch_bytes) digest = ch_approval_message("ca-certificate", ch_view_text("these bytes"));
-	CH_AUTO(ch_bytes) signature = CH_NONE;
-	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(key, NULL);
-	struct ch_error err = CH_NONE;
-
-	assert_true(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL));
-	fclose(file);
-	assert_true(approval_sign(path, ch_view_text("these bytes"), &signature, &err));
-	unlink(path);
-	assert_true(context && EVP_PKEY_verify_init(context) == 1);
-	assert_int_equal(EVP_PKEY_verify(context, signature.data, signature.size, digest.data, digest.size),
-			 1);
-	digest.data[0] ^= 1;
-	assert_int_not_equal(
-		EVP_PKEY_verify(context, signature.data, signature.size, digest.data, digest.size), 1);
-	EVP_PKEY_CTX_free(context);
-}
-
 static void durations_of_documents(void **state)
 {
 	int64_t seconds = 0;
@@ -223,7 +194,6 @@ int main(void)
 		cmocka_unit_test(more_key_usage_is_refused),
 		cmocka_unit_test(a_longer_validity_is_refused),
 		cmocka_unit_test(bytes_that_are_no_certificate_are_not_opened),
-		cmocka_unit_test(the_signature_is_over_the_approval_message),
 		cmocka_unit_test(durations_of_documents),
 	};
 

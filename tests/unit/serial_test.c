@@ -172,21 +172,6 @@ static void roles_have_names(void **state)
 	assert_int_equal(err.code, CH_INVALID);
 }
 
-/* An approval is for one purpose and one TBS: no two pairs have the same message. */
-static void an_approval_message_binds_purpose_and_bytes(void **state)
-{
-	CH_AUTO(ch_bytes) one = ch_approval_message("ca-certificate", V("tbs"));
-	CH_AUTO(ch_bytes) two = ch_approval_message("ca-certificatet", V("bs"));
-	CH_AUTO(ch_bytes) three = ch_approval_message("ca-certificate", V("tbt"));
-	uint8_t expected[64];
-	size_t size;
-	assert_true(
-		ch_digest("sha256", V("chancery/approval/v1\0ca-certificate\0tbs"), expected, &size, NULL));
-	assert_true(ch_view_equal(ch_view_of(&one), ch_view(expected, size)));
-	assert_false(ch_view_equal(ch_view_of(&one), ch_view_of(&two)));
-	assert_false(ch_view_equal(ch_view_of(&one), ch_view_of(&three)));
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,7 +185,6 @@ int main(void)
 		cmocka_unit_test(other_operator_names_are_refused),
 		cmocka_unit_test(two_operator_names_or_none_are_refused),
 		cmocka_unit_test(roles_have_names),
-		cmocka_unit_test(an_approval_message_binds_purpose_and_bytes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

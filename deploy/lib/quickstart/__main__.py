@@ -28,6 +28,13 @@ def _replicas(text):
     return number
 
 
+def _officers(text):
+    number = int(text)
+    if not 1 <= number <= 16:
+        raise argparse.ArgumentTypeError("1 to 16 officers")
+    return number
+
+
 def arguments():
     parser = argparse.ArgumentParser(
         prog="deploy/quickstart",
@@ -37,6 +44,8 @@ def arguments():
     parser.add_argument("--http-port", type=_port, help="OCSP, timestamps, CRLs (default 8080)")
     parser.add_argument("--https-port", type=_port, help="REST (default 8443)")
     parser.add_argument("--replicas", type=_replicas, help="instances of each daemon (default 1)")
+    parser.add_argument("--officers", type=_officers, help="officers who may approve (default 1); decided at the first run")
+    parser.add_argument("--required", type=_officers, help="how many of them must (default 1); decided at the first run")
     parser.add_argument("--no-install", action="store_true", help="install no packages")
     parser.add_argument("--status", action="store_true", help="show what runs; exit code 3 where not all is ready")
     parser.add_argument("--stop", action="store_true", help="stop everything; nothing is lost")
@@ -63,6 +72,12 @@ def apply_options(suite, options, console):
     running = supervise.runsvdir_pid(suite) is not None
     before = (suite.http_port, suite.https_port)
     suite.replicas = options.replicas or suite.replicas
+    if not suite.exists:
+        suite.officers, suite.required = options.officers or 1, options.required or 1
+        if suite.required > suite.officers:
+            raise StepFailed(f"--required is {suite.required}, but there are {suite.officers} officers")
+    elif (options.officers or suite.officers, options.required or suite.required) != (suite.officers, suite.required):
+        raise StepFailed("the quorum is appointed already: change it with `chancery quorum change FILE`")
     suite.http_port = options.http_port or suite.http_port
     suite.https_port = options.https_port or suite.https_port
     if suite.http_port == suite.https_port:
@@ -100,6 +115,8 @@ def start(suite, console, log, restart):
             told.append("in use")
         else:
             told.append(tokens.initialise(suite, log, os.environ | supervise.environment()))
+    with console.step("quorum of officers") as told:
+        told.append(tokens.appoint(suite, log, os.environ | supervise.environment()))
     with console.step("daemons") as told:
         instances = supervise.order(suite)
         for instance in instances:

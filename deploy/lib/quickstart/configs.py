@@ -10,7 +10,7 @@ from quickstart.suite import ON_THE_BUS, OVER_HTTP
 
 # Which services each one calls (docs/architecture.md).
 PEERS = {
-    "gateway": ("issuer", "crl", "audit"),
+    "gateway": ("issuer", "crl", "vault", "audit"),
     "issuer": ("vault", "audit"),
     "ocsp": ("vault", "audit"),
     "tsa": ("vault", "audit"),
@@ -82,7 +82,6 @@ def _gateway(suite, instance, config):
 
 def _vault(suite, _instance, config):
     config["operators_ca"] = suite.path("pki/operators-ca.pem")
-    config["approvals_required"] = 1
     config["single_copy_accepted"] = False
     config["hsms"] = [{
         "name": name, "module": "/usr/lib/softhsm/libsofthsm2.so",

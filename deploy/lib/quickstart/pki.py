@@ -7,7 +7,11 @@ import os
 from quickstart import users
 from quickstart.console import run
 
-CLIENTS = {"officer": ("officer", "requester"), "requester": ("requester",)}
+
+
+def clients(suite):
+    """Name -> roles."""
+    return {name: ("officer", "requester") for name in suite.officer_names} | {"requester": ("requester",)}
 
 
 def _give(path, owner, mode):
@@ -33,7 +37,7 @@ def make(suite, log):
         _give(suite.path("identity/operator"), (0, 0), 0o750)
         made += 1
     suite.path("client").mkdir(exist_ok=True, mode=0o755)
-    for name, roles in CLIENTS.items():
+    for name, roles in clients(suite).items():
         if not suite.path("client", f"{name}.pem").exists():
             options = [word for role in roles for word in ("--role", role)]
             run([chancery, "operator", "issue", "--directory", pki, "--name", name, *options,

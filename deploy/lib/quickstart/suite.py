@@ -39,6 +39,8 @@ class Suite:
         self.asked = pathlib.Path(os.path.abspath(asked))
         self.dir = pathlib.Path(os.path.realpath(self.asked))
         self.replicas = 1
+        self.officers = 1
+        self.required = 1
         self.http_port = 8080
         self.https_port = 8443
         self.ports = {}
@@ -54,6 +56,10 @@ class Suite:
     @property
     def instances(self):
         return [Instance(service, number + 1) for service in SERVICES for number in range(self.replicas)]
+
+    @property
+    def officer_names(self):
+        return ["officer"] + [f"officer-{number}" for number in range(2, self.officers + 1)]
 
     def of(self, service):
         return [instance for instance in self.instances if instance.service == service]
@@ -79,6 +85,7 @@ class Suite:
             return
         self.replicas, self.http_port, self.https_port = (
             settings["replicas"], settings["http_port"], settings["https_port"])
+        self.officers, self.required = settings.get("officers", 1), settings.get("required", 1)
         for line in self.path("ports").read_text(encoding="utf-8").splitlines() if self.path("ports").exists() else ():
             name, port = line.split()
             self.ports[name] = int(port)
@@ -86,7 +93,8 @@ class Suite:
     def save(self):
         write_file(self.path("ports"), "".join(f"{name} {port}\n" for name, port in sorted(self.ports.items())))
         write_file(self.path("settings"), json.dumps(
-            {"replicas": self.replicas, "http_port": self.http_port, "https_port": self.https_port}) + "\n")
+            {"replicas": self.replicas, "http_port": self.http_port, "https_port": self.https_port,
+             "officers": self.officers, "required": self.required}) + "\n")
 
     def make_directory(self):
         """Makes self.dir where every daemon's user can reach it; where the asked one is not such a place, a directory

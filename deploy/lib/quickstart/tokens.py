@@ -4,7 +4,7 @@
 import os
 import secrets
 
-from quickstart import users
+from quickstart import postgres, users
 from quickstart.console import run, write_file
 
 HSMS = ("a", "b")
@@ -29,6 +29,17 @@ def prepare(suite):
         write_file(directory / "softhsm2.conf", CONFIGURATION.format(tokens=directory / "tokens"), 0o400, owner)
         if not (directory / "pin").exists():
             write_file(directory / "pin", secrets.token_hex(16), 0o400, owner)
+
+
+def appoint(suite, log, environment):
+    """The quorum of officers, where there is none yet. Gives what the vault tells."""
+    if postgres.psql(suite, "SELECT 1 FROM quorums WHERE tenant_id = 'default'", "chancery"):
+        return "appointed before"
+    write_file(suite.path("etc/quorum.yaml"), f"tenant: default\nrequired: {suite.required}\nofficers:\n" + "".join(
+        f"  - certificate: {suite.path('client', name)}.pem\n" for name in suite.officer_names))
+    done = run(["chpst", "-u", "chancery-vault", suite.path("bin/chancery-vault"), "--config",
+                suite.path("etc/vault-1.yaml"), "--init-quorum", suite.path("etc/quorum.yaml")], log, cwd="/", env=environment)
+    return done.stdout.strip()
 
 
 def initialise(suite, log, environment):

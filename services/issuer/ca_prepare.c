@@ -1,21 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ca.c: makes a CA in two steps. Prepare reads the document, has the vault make the key, and stores the
- * TBSCertificate that officers then sign. Approve brings their signatures to the vault, verifies what it
- * signed, and activates the CA. Both may be repeated. Called from the bus dispatch table.
+ * ca_prepare.c: the first half of making a CA: reads the document, has the vault make the key, stores the
+ * TBSCertificate, and proposes to the vault's officers first the key, then the certificate. Repeated, it
+ * goes on where approvals let it; ca_activate.c does the rest. Called from the bus dispatch table.
  */
 #include "issuer.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* nextUpdate - thisUpdate that the vault allows this CA's CRLs, beyond the document's: for clocks that
  * differ. */
 #define CRL_TOLERANCE_SECONDS 600
-
-/* --- prepare
- * ------------------------------------------------------------------------------------------------------------------
- */
 
 struct preparing {
 	struct issuer *issuer;
@@ -26,25 +21,32 @@ struct preparing {
 	struct ca_set *set;
 	const struct ca *parent; /* NULL: a root */
 	struct ca ca;
+	Chancery__Action *action; /* what officers approve next */
 };
 
 static void preparing_free(struct preparing *preparing)
 {
 	ca_free(&preparing->ca);
+	if (preparing->action)
+		chancery__action__free_unpacked(preparing->action, NULL);
 	if (preparing->set)
 		catalog_release(preparing->issuer, preparing->set);
 }
 CH_DEFINE_AUTO_VALUE(preparing, struct preparing, preparing_free)
 
-static ProtobufCMessage *prepare_reply(const struct ca *ca, const struct ca *parent)
+/* Takes the action. */
+static ProtobufCMessage *prepare_reply(struct preparing *p, const struct ca *ca, const struct ca *parent)
 {
 	Chancery__PrepareCaReply *reply =
 		CH_PROTO_NEW(Chancery__PrepareCaReply, chancery__prepare_ca_reply__init);
 	struct ch_bytes tbs = ch_bytes_copy(ch_view_of(&ca->tbs_certificate));
 
 	reply->name = ch_strdup(ca->document.name);
-	reply->key_id = ch_strdup(ca->key_id);
-	reply->signing_key_id = ch_strdup(parent ? parent->key_id : ca->key_id);
+	if (ca->key_id) {
+		reply->key_id = ch_strdup(ca->key_id);
+		reply->signing_key_id = ch_strdup(parent ? parent->key_id : ca->key_id);
+	}
+	reply->action = CH_STEAL(p->action);
 	reply->tbs_certificate = (ProtobufCBinaryData){ .len = tbs.size, .data = tbs.data };
 	reply->already_active = ca->state && strcmp(ca->state, "pending") != 0;
 	return &reply->base;
@@ -116,6 +118,62 @@ static bool fill_in(struct preparing *p, struct ch_error *err)
 	return true;
 }
 
+/* --- what officers approve --- */
+
+static bool propose(struct preparing *p, Chancery__ActionKind kind, const struct ch_action_field *fields,
+		    size_t count, struct ch_error *err)
+{
+	struct ch_vault_context context = { .tenant = p->tenant,
+					    .trace_id = p->request->body->trace_id,
+					    .timeout_us = time_left(p->issuer, p->request, 5 * CH_SECOND) };
+
+	return ch_vault_propose_action(p->issuer->vault, &context, kind, fields, count,
+				       p->payload->requester->client, &p->action, err);
+}
+
+/* As the vault reads them from the request to make the key (generate_key below). */
+static bool propose_key(struct preparing *p, struct ch_error *err)
+{
+	const struct ch_action_field fields[] = {
+		{ (char *)(uintptr_t) "label", p->ca.subject },
+		{ (char *)(uintptr_t) "algorithm", p->ca.document.key },
+		{ (char *)(uintptr_t) "purposes",
+		  (char *)(uintptr_t) "end-entity-certificate,ca-certificate,crl" },
+		{ (char *)(uintptr_t) "subject", p->ca.subject },
+	};
+
+	return propose(p, CHANCERY__ACTION_KIND__ACTION_GENERATE_KEY, fields, CH_COUNT(fields), err);
+}
+
+static bool propose_certificate(struct preparing *p, const struct ca *ca, const struct ca *parent,
+				struct ch_error *err)
+{
+	CH_AUTO(ch_string) digest_text = NULL;
+	char not_after[CH_TIME_TEXT_SIZE];
+	uint8_t digest[64];
+	size_t size;
+
+	if (!ch_digest("sha256", ch_view_of(&ca->tbs_certificate), digest, &size, err))
+		return false;
+	digest_text = ch_hex(ch_view(digest, size));
+	const struct ch_action_field fields[] = {
+		{ (char *)(uintptr_t) "key", parent ? parent->key_id : ca->key_id },
+		{ (char *)(uintptr_t) "tbs-sha256", digest_text },
+		{ (char *)(uintptr_t) "subject", ca->subject },
+		{ (char *)(uintptr_t) "not-after",
+		  (char *)(uintptr_t)ch_time_text(ca->not_after_us, not_after) },
+	};
+
+	return propose(p, CHANCERY__ACTION_KIND__ACTION_CA_CERTIFICATE, fields, CH_COUNT(fields), err);
+}
+
+static bool is_approved(const struct preparing *p)
+{
+	return strcmp(p->action->state, "approved") == 0;
+}
+
+/* --- key, TBSCertificate, row --- */
+
 /* The same tenant, name and document give the same message id, and so the vault gives the same key. */
 static bool make_key(struct preparing *p, struct ch_error *err)
 {
@@ -139,6 +197,7 @@ static bool make_key(struct preparing *p, struct ch_error *err)
 	request.subject_der =
 		(ProtobufCBinaryData){ .len = p->ca.subject_der.size, .data = p->ca.subject_der.data };
 	request.label = p->ca.subject;
+	request.action_id = p->action->action_id;
 	request.max_validity_seconds = p->ca.document.crl.validity_us / CH_SECOND + CRL_TOLERANCE_SECONDS;
 	if (!ch_digest("sha256", ch_buffer_view(&seed), digest, &size, err) ||
 	    !ch_vault_generate_key(p->issuer->vault, &context, &request, digest, &key, err))
@@ -205,6 +264,18 @@ static bool store_prepared(struct preparing *p, struct ch_error *err)
 	return ch_db_commit(&transaction, err);
 }
 
+static bool answer_prepared(struct preparing *p, const struct ca *ca, const struct ca *parent,
+			    ProtobufCMessage **reply, struct ch_error *err)
+{
+	if (p->action)
+		chancery__action__free_unpacked(p->action, NULL);
+	p->action = NULL;
+	if (strcmp(ca->state, "pending") == 0 && !propose_certificate(p, ca, parent, err))
+		return ch_fail_in(err, "CA '%s'", ca->document.name);
+	*reply = prepare_reply(p, ca, parent);
+	return true;
+}
+
 bool issuer_prepare_ca(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
 		       struct ch_error *err)
 {
@@ -224,176 +295,24 @@ bool issuer_prepare_ca(void *state, const struct ch_bus_request *request, Protob
 	    !catalog_get(p.issuer, p.tenant, NULL, &p.set, err))
 		return false;
 
-	/* 2. Prepared before: the same answer. */
+	/* 2. Prepared before: the same answer, with the action that is open now. */
 	if (!find_known(&p, &known, err))
 		return false;
-	if (known) {
-		*reply = prepare_reply(known,
-				       known->parent_id ? catalog_by_id(p.set, known->parent_id) : NULL);
-		return true;
-	}
+	if (known)
+		return answer_prepared(&p, known,
+				       known->parent_id ? catalog_by_id(p.set, known->parent_id) : NULL,
+				       reply, err);
 
-	/* 3. Key, TBSCertificate, row. */
-	if (!fill_in(&p, err) || !make_key(&p, err) || !build(&p, err) || !store_prepared(&p, err))
+	/* 3. A key is made when officers have approved it. */
+	if (!fill_in(&p, err) || !propose_key(&p, err))
 		return ch_fail_in(err, "CA '%s'", p.ca.document.name);
-	*reply = prepare_reply(&p.ca, p.parent);
-	return true;
-}
-
-/* --- approve
- * ------------------------------------------------------------------------------------------------------------------
- */
-
-struct approving {
-	struct issuer *issuer;
-	const struct ch_bus_request *request;
-	const Chancery__ApproveCaRequest *payload;
-	const char *tenant;
-	const struct ca *ca, *issuing;
-};
-
-static bool sign_ca(const struct approving *a, struct ch_bytes *signature, struct ch_error *err)
-{
-	struct ch_vault_context context = { .tenant = a->tenant,
-					    .trace_id = a->request->body->trace_id,
-					    .timeout_us = time_left(a->issuer, a->request, CH_MINUTE) };
-	struct ch_vault_item item = {
-		.key_id = a->issuing->key_id,
-		.purpose = CHANCERY__PURPOSE__PURPOSE_CA_CERTIFICATE,
-		.to_be_signed = ch_view_of(&a->ca->tbs_certificate),
-		.approvals = a->payload->approvals,
-		.approval_count = a->payload->n_approvals,
-	};
-
-	return ch_vault_sign(a->issuer->vault, &context, &item, signature, err);
-}
-
-/* The serial in the stored TBSCertificate: the second element, after the version. */
-static bool serial_of(struct ch_view tbs, struct ch_view *serial, struct ch_error *err)
-{
-	struct ch_view content;
-
-	return ch_der_read(&tbs, CH_DER_SEQUENCE, "TBSCertificate", &content, err) &&
-	       ch_der_read_any(&content, "version", NULL, NULL, NULL, err) &&
-	       ch_der_read_integer(&content, "serialNumber", serial, err);
-}
-
-static bool seal_activated(const struct approving *a, struct ch_view serial, struct ch_view der,
-			   struct ch_bytes *sealed, struct ch_error *err)
-{
-	CH_AUTO(ch_string) serial_text = ch_hex(serial);
-	CH_AUTO(ch_string) fingerprint = NULL;
-	uint8_t digest[64];
-	size_t size;
-
-	if (!ch_digest("sha256", der, digest, &size, err))
-		return false;
-	fingerprint = ch_hex(ch_view(digest, size));
-	return event_seal(a->issuer,
-			  &(struct event){ .type = "ca.activated",
-					   .outcome = "success",
-					   .tenant = a->tenant,
-					   .actor = a->payload->requester->client,
-					   .subject = a->ca->document.name,
-					   .message_id = a->request->message_id,
-					   .trace_id = a->request->body->trace_id,
-					   .details = { { "serial", serial_text },
-							{ "issued_by", a->issuing->document.name },
-							{ "key", a->ca->key_id },
-							{ "sha256", fingerprint } } },
-			  sealed, err);
-}
-
-static bool activate(const struct approving *a, struct ch_view der, struct ch_error *err)
-{
-	CH_AUTO(ch_transaction) transaction = NULL;
-	CH_AUTO(ch_bytes) sealed = CH_NONE;
-	struct ch_view serial;
-	uint8_t key_digest[64];
-	size_t size;
-	bool saved;
-	int made;
-
-	if (!serial_of(ch_view_of(&a->ca->tbs_certificate), &serial, err) ||
-	    !seal_activated(a, serial, der, &sealed, err) ||
-	    !ch_digest("sha256", ch_view_of(&a->ca->public_key_info), key_digest, &size, err) ||
-	    !store_ensure_partitions(a->issuer->db, ch_serial_period(serial), ch_serial_period(serial), &made,
-				     err) ||
-	    !ch_db_begin(a->issuer->db, a->tenant, &transaction, err) ||
-	    !store_activate_ca(transaction, a->ca, der, serial, ch_view(key_digest, size),
-			       a->payload->requester->client, a->issuer->config->common.instance,
-			       ch_clock_now_us(a->issuer->clock), ch_view_of(&sealed), &saved, err))
-		return false;
-	if (!saved) /* the same approval on another issuer was quicker, or the document was replaced:
-		       reply_active sees */
+	if (!is_approved(&p)) {
+		*reply = prepare_reply(&p, &p.ca, p.parent);
 		return true;
-	count(a->issuer, "cas_activated", "CAs activated.", "%s", "");
-	return ch_db_commit(&transaction, err);
-}
-
-static bool approve(struct approving *a, const struct ca_set *set, struct ch_error *err)
-{
-	CH_AUTO(ch_bytes) signature = CH_NONE;
-	CH_AUTO(ch_bytes) der = CH_NONE;
-
-	a->ca = catalog_find(set, a->payload->name);
-	if (!a->ca)
-		return ch_fail(err, CH_NOT_FOUND, "CA '%.80s': no such CA", a->payload->name);
-	if (strcmp(a->ca->state, "pending") != 0)
-		return true;
-	a->issuing = a->ca->parent_id ? catalog_by_id(set, a->ca->parent_id) : a->ca;
-	if (!a->issuing)
-		return ch_fail(err, CH_INTERNAL, "CA '%s': its parent is missing", a->ca->document.name);
-	if (!sign_ca(a, &signature, err) ||
-	    !assemble_verified(a->issuing->algorithm, ch_view_of(&a->issuing->public_key_info),
-			       ch_view_of(&a->ca->tbs_certificate), ch_view_of(&signature), &der, err) ||
-	    !activate(a, ch_view_of(&der), err))
-		return ch_fail_in(err, "CA '%s'", a->ca->document.name);
-	atomic_store(&a->issuer->upkeep_wanted, true);
-	return true;
-}
-
-static bool reply_active(struct issuer *issuer, const char *tenant, const char *name,
-			 ProtobufCMessage **reply, struct ch_error *err)
-{
-	Chancery__CaReply *message;
-	struct ca_set *set = NULL;
-	const struct ca *ca;
-
-	if (!catalog_get(issuer, tenant, NULL, &set, err))
-		return false;
-	ca = catalog_find(set, name);
-	if (ca && strcmp(ca->state, "pending") == 0) {
-		catalog_release(issuer, set);
-		return ch_fail(err, CH_CONFLICT, "CA '%.80s' was prepared anew meanwhile: approve that",
-			       name);
 	}
-	if (ca) {
-		message = CH_PROTO_NEW(Chancery__CaReply, chancery__ca_reply__init);
-		message->ca = ca_message(ca, set, 0);
-		*reply = &message->base;
-	}
-	catalog_release(issuer, set);
-	return ca || ch_fail(err, CH_NOT_FOUND, "CA '%.80s': no such CA", name);
-}
 
-bool issuer_approve_ca(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
-		       struct ch_error *err)
-{
-	struct issuer *issuer = state;
-	struct approving approving = {
-		.issuer = issuer,
-		.request = request,
-		.payload = (const Chancery__ApproveCaRequest *)request->payload,
-	};
-	struct ca_set *set = NULL;
-	bool done;
-
-	if (!request_tenant(request, &approving.tenant, err) ||
-	    !require_role(approving.payload->requester, "officer", err) ||
-	    !catalog_get(issuer, approving.tenant, NULL, &set, err))
-		return false;
-	done = approve(&approving, set, err);
-	catalog_release(issuer, set);
-	return done && reply_active(issuer, approving.tenant, approving.payload->name, reply, err);
+	/* 4. Key, TBSCertificate, row, and what is to be approved of them. */
+	if (!make_key(&p, err) || !build(&p, err) || !store_prepared(&p, err))
+		return ch_fail_in(err, "CA '%s'", p.ca.document.name);
+	return answer_prepared(&p, &p.ca, p.parent, reply, err);
 }
