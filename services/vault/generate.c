@@ -130,8 +130,8 @@ static bool check_same(const struct vault_key *key, const Chancery__GenerateKeyR
 
 /* --- step 3: making it --- */
 
-static bool run_on(struct vault *vault, size_t hsm, Chancery__HsmRequest *request, bool once,
-		   int64_t limit_us, Chancery__HsmReply **reply, struct ch_error *err)
+bool vault_run_on(struct vault *vault, size_t hsm, Chancery__HsmRequest *request, bool once, int64_t limit_us,
+		  Chancery__HsmReply **reply, struct ch_error *err)
 {
 	struct hsm_item item = { .request = request,
 				 .allowed = 1u << hsm,
@@ -163,7 +163,7 @@ static bool generate_on(struct vault *vault, size_t hsm, struct vault_key *key, 
 	generate.label = key->label;
 	generate.extractable = extractable;
 	request.generate = &generate;
-	if (!run_on(vault, hsm, &request, true, GENERATE_LIMIT_US, &reply, err))
+	if (!vault_run_on(vault, hsm, &request, true, GENERATE_LIMIT_US, &reply, err))
 		return false;
 	key->public_key_info =
 		ch_bytes_copy(ch_view(reply->public_key_info.data, reply->public_key_info.len));
@@ -181,7 +181,7 @@ static bool wrap_on(struct vault *vault, size_t hsm, struct vault_key *key, stru
 	wrap.key_id = key->key_id;
 	wrap.algorithm = (char *)key->algorithm->name;
 	request.wrap = &wrap;
-	if (!run_on(vault, hsm, &request, false, COPY_LIMIT_US, &reply, err))
+	if (!vault_run_on(vault, hsm, &request, false, COPY_LIMIT_US, &reply, err))
 		return false;
 	*wrapped = ch_bytes_copy(ch_view(reply->wrapped.data, reply->wrapped.len));
 	chancery__hsm_reply__free_unpacked(reply, NULL);
@@ -199,7 +199,7 @@ static bool unwrap_on(struct vault *vault, size_t hsm, struct vault_key *key, st
 	unwrap.label = key->label;
 	unwrap.wrapped = (ProtobufCBinaryData){ .len = wrapped.size, .data = (uint8_t *)wrapped.data };
 	request.unwrap = &unwrap;
-	return run_on(vault, hsm, &request, true, COPY_LIMIT_US, NULL, err);
+	return vault_run_on(vault, hsm, &request, true, COPY_LIMIT_US, NULL, err);
 }
 
 static bool lock_on(struct vault *vault, size_t hsm, struct vault_key *key, struct ch_error *err)
@@ -209,7 +209,7 @@ static bool lock_on(struct vault *vault, size_t hsm, struct vault_key *key, stru
 
 	lock.key_id = key->key_id;
 	request.lock = &lock;
-	return run_on(vault, hsm, &request, false, COPY_LIMIT_US, NULL, err);
+	return vault_run_on(vault, hsm, &request, false, COPY_LIMIT_US, NULL, err);
 }
 
 /* Best effort: a key that nothing records can sign nothing. */
@@ -224,7 +224,7 @@ static void destroy_everywhere(struct vault *vault, struct vault_key *key)
 
 		destroy.key_id = key->key_id;
 		request.destroy = &destroy;
-		if ((up & 1u << i) && !run_on(vault, i, &request, false, COPY_LIMIT_US, NULL, &err))
+		if ((up & 1u << i) && !vault_run_on(vault, i, &request, false, COPY_LIMIT_US, NULL, &err))
 			ch_log_warn("unused key '%s' stays on HSM '%s': %s", key->key_id,
 				    hsm_pool_name(vault->hsms, i), err.message);
 	}
@@ -250,7 +250,7 @@ static bool prove_on(struct vault *vault, size_t hsm, struct vault_key *key, str
 	sign.digest = (char *)key->algorithm->digest;
 	sign.data = (ProtobufCBinaryData){ .len = size, .data = digest };
 	request.sign = &sign;
-	if (!run_on(vault, hsm, &request, false, COPY_LIMIT_US, &reply, err))
+	if (!vault_run_on(vault, hsm, &request, false, COPY_LIMIT_US, &reply, err))
 		return false;
 	proven = ch_verify_signature(key->algorithm, ch_view_of(&key->public_key_info),
 				     ch_view(message, sizeof(message)),

@@ -30,6 +30,8 @@ static const struct ch_statement list_unsealed = {
 	"vault_list_unsealed",
 	"SELECT " KEY_COLUMNS " FROM keys WHERE seal IS NULL ORDER BY created_at, key_id"
 };
+static const struct ch_statement find_wrapped = { "vault_find_wrapped",
+						  "SELECT wrapped_key FROM keys WHERE key_id = $1" };
 static const struct ch_statement insert_key = {
 	"vault_insert_key",
 	"INSERT INTO keys (key_id, tenant_id, request_id, label, algorithm, purposes, subject_der, "
@@ -373,6 +375,23 @@ bool store_set_first_seals(struct ch_db *db, const struct vault_key *key, struct
 	if (ch_rows_affected(rows) != 1)
 		return ch_fail(err, CH_CONFLICT, "key '%s' has a seal already", key->key_id);
 	return ch_db_commit(&transaction, err);
+}
+
+bool store_find_wrapped(struct ch_db *db, const char *key_id, struct ch_bytes *wrapped, struct ch_error *err)
+{
+	CH_AUTO(ch_transaction) transaction = NULL;
+	CH_AUTO(ch_rows) rows = NULL;
+
+	if (!ch_db_begin(db, NULL, &transaction, err) ||
+	    !ch_db_query(transaction, &find_wrapped, CH_PARAMETERS(ch_param_text(key_id)), &rows, err))
+		return false;
+	if (ch_rows_count(rows) != 1)
+		return ch_fail(err, CH_NOT_FOUND, "key '%.40s': no such key", key_id);
+	*wrapped = ch_bytes_copy(ch_rows_bytes(rows, 0, 0));
+	if (ch_db_commit(&transaction, err))
+		return true;
+	ch_bytes_free(wrapped);
+	return false;
 }
 
 /* --- the number that never goes back --- */

@@ -85,6 +85,13 @@ bool vault_handle_list_keys(void *state, const struct ch_bus_request *request, P
 			    struct ch_error *err);
 bool vault_handle_status(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
 			 struct ch_error *err);
+/* --- policy/change_state.c, change_policy.c, export.c: rows of the dispatch table too --- */
+bool vault_handle_change_key_state(void *state, const struct ch_bus_request *request,
+				   ProtobufCMessage **reply, struct ch_error *err);
+bool vault_handle_change_key_policy(void *state, const struct ch_bus_request *request,
+				    ProtobufCMessage **reply, struct ch_error *err);
+bool vault_handle_export_key(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+			     struct ch_error *err);
 /* --- secrets/handlers.c: rows of the dispatch table too --- */
 bool vault_handle_seal(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
 		       struct ch_error *err);
@@ -114,6 +121,10 @@ bool vault_handle_change_quorum(void *state, const struct ch_bus_request *reques
 void vault_key_message(const struct vault_key *key, Chancery__Key *message);
 /* Bits of the pool's HSMs that hold the key. */
 unsigned vault_residency_bits(const struct vault *vault, const struct vault_key *key);
+/* Runs a request on this one HSM. once: not again where its worker is lost. reply may be NULL; else the caller
+ * frees it. generate.c */
+CH_MUST_USE bool vault_run_on(struct vault *vault, size_t hsm, Chancery__HsmRequest *request, bool once,
+			      int64_t limit_us, Chancery__HsmReply **reply, struct ch_error *err);
 /* The body's deadline on the monotonic clock, at least now. */
 int64_t vault_deadline_us(const struct vault *vault, const struct ch_bus_request *request);
 
@@ -153,6 +164,10 @@ CH_MUST_USE bool store_update_key(struct ch_db *db, const struct vault_key *key,
 /* For a row without seals. CH_CONFLICT where it has them. */
 CH_MUST_USE bool store_set_first_seals(struct ch_db *db, const struct vault_key *key,
 				       struct ch_view number_seal, struct ch_error *err);
+
+/* Empty where there is none. CH_NOT_FOUND: no such key. */
+CH_MUST_USE bool store_find_wrapped(struct ch_db *db, const char *key_id, struct ch_bytes *wrapped,
+				    struct ch_error *err);
 
 /* The highest number that a key signed: number.c. */
 struct vault_number {
