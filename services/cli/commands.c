@@ -118,6 +118,22 @@ static const struct cli_option audit_verify_options[] = {
 	OPTION_FILE("checkpoint-key", "FILE", "public key of the checkpoints, DER or PEM"),
 	OPTION_FILE("checkpoint", "FILE", "a checkpoint kept elsewhere"),
 };
+static const struct cli_option key_state_options[] = {
+	OPTION("reason", "TEXT", "why, for the audit log"),
+};
+static const struct cli_option key_policy_options[] = {
+	OPTION("callers", "LIST", "only these of the services that may ask, 'issuer,crl'; '-': all of them"),
+	OPTION("signature-algorithms", "LIST", "only these, 'ecdsa-with-SHA256'; '-': the key's own"),
+	OPTION("max-validity", "SECONDS", "of what it signs; of a CA key: of certificates; 0: no limit"),
+	OPTION("quota-burst", "N", "signatures at once; 0: no quota"),
+	OPTION("quota-per-hour", "N", "signatures an hour after that"),
+	OPTION("approvals-required", "N", "officers, where more than the quorum's number"),
+	OPTION_CHOICE("audit", "MODE", "an event for each signature, or one a minute",
+		      "each|summary|purpose"),
+};
+static const struct cli_option key_export_options[] = {
+	OPTION_FILE("out", "FILE", "a new file for the wrapped key"),
+};
 static const struct cli_option operations_options[] = { OPTION_OPERATIONS };
 static const struct cli_option migrate_options[] = {
 	OPTION_VARIABLE("database", "URL", "libpq connection string, as the database's owner",
@@ -210,6 +226,20 @@ const struct cli_command cli_commands[] = {
 	  .run = cli_vault_key_list },
 	{ "vault", "key show", "KEY", "Show a key and its policy", NO_OPTIONS, .vault = true, ONE_ARGUMENT,
 	  .run = cli_vault_key_show },
+	{ "vault", "key activate", "KEY", "Make a pre-active or suspended key active (officers)",
+	  CLI_OPTIONS(key_state_options), .vault = true, ONE_ARGUMENT, .run = cli_vault_key_activate },
+	{ "vault", "key suspend", "KEY", "Stop a key from signing for now", CLI_OPTIONS(key_state_options),
+	  .vault = true, ONE_ARGUMENT, .run = cli_vault_key_suspend },
+	{ "vault", "key retire", "KEY", "Let a key sign no more but CRLs (officers)",
+	  CLI_OPTIONS(key_state_options), .vault = true, ONE_ARGUMENT, .run = cli_vault_key_retire },
+	{ "vault", "key compromise", "KEY", "Mark a key as compromised: it signs nothing more",
+	  CLI_OPTIONS(key_state_options), .vault = true, ONE_ARGUMENT, .run = cli_vault_key_compromise },
+	{ "vault", "key destroy", "KEY", "Remove a retired or compromised key from all HSMs (officers)",
+	  CLI_OPTIONS(key_state_options), .vault = true, ONE_ARGUMENT, .run = cli_vault_key_destroy },
+	{ "vault", "key set-policy", "KEY", "Change what limits a key (officers)",
+	  CLI_OPTIONS(key_policy_options), .vault = true, ONE_ARGUMENT, .run = cli_vault_key_set_policy },
+	{ "vault", "key export", "KEY", "Write a key, wrapped for HSMs of the same domain (officers)",
+	  CLI_OPTIONS(key_export_options), .vault = true, ONE_ARGUMENT, .run = cli_vault_key_export },
 	{ "status", "", "", "Show whether the suite answers and each daemon is ready",
 	  CLI_OPTIONS(operations_options), .connects = true, NO_ARGUMENTS, .run = cli_status },
 	{ "db", "migrate", "", "Bring the database's schema up to date", CLI_OPTIONS(migrate_options),

@@ -2,7 +2,7 @@
 /* vault_key.c: `chancery vault key …`: keys, their states and policies, asked of the vaults directly. */
 #include "client.h"
 #include "output.h"
-#include "vault_connection.h"
+#include "vault_key.h"
 
 #include "clock/clock.h"
 #include "x509/x509.h"
@@ -110,17 +110,42 @@ static cJSON *key_object(const Chancery__Key *key)
 	return object;
 }
 
-static bool list_keys(struct cli *cli, ProtobufCMessage **reply, struct ch_error *err)
+bool vault_key_list(struct vault_connection *connection, ProtobufCMessage **keys, struct ch_error *err)
 {
 	const Chancery__ListKeysRequest request = CHANCERY__LIST_KEYS_REQUEST__INIT;
 	const struct ch_bus_call call = { .request_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_KEYS,
 					  .request = &request.base,
 					  .reply_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_KEYS_REPLY,
 					  .reply_descriptor = &chancery__list_keys_reply__descriptor };
+
+	return vault_connection_call(connection, &call, keys, err);
+}
+
+bool vault_key_find(const ProtobufCMessage *keys, const char *key_id, const Chancery__Key **key,
+		    struct ch_error *err)
+{
+	const Chancery__ListKeysReply *list = (const Chancery__ListKeysReply *)keys;
+
+	for (size_t i = 0; i < list->n_keys; i++)
+		if (strcmp(list->keys[i]->key_id, key_id) == 0) {
+			*key = list->keys[i];
+			return true;
+		}
+	return ch_fail(err, CH_NOT_FOUND, "key '%s': no such key", key_id);
+}
+
+void vault_key_print(struct cli *cli, const Chancery__Key *key)
+{
+	CH_AUTO(cJSON) object = key_object(key);
+
+	cli_print_object(cli, object, show_columns, CH_COUNT(show_columns));
+}
+
+static bool list_keys(struct cli *cli, ProtobufCMessage **reply, struct ch_error *err)
+{
 	CH_AUTO(vault_connection) connection = NULL;
 
-	return vault_connection_open(cli, &connection, err) &&
-	       vault_connection_call(connection, &call, reply, err);
+	return vault_connection_open(cli, &connection, err) && vault_key_list(connection, reply, err);
 }
 
 bool cli_vault_key_list(struct cli *cli, struct ch_error *err)
@@ -141,17 +166,10 @@ bool cli_vault_key_list(struct cli *cli, struct ch_error *err)
 bool cli_vault_key_show(struct cli *cli, struct ch_error *err)
 {
 	CH_AUTO(ch_proto) reply = NULL;
-	const Chancery__ListKeysReply *keys;
+	const Chancery__Key *key;
 
-	if (!list_keys(cli, &reply, err))
+	if (!list_keys(cli, &reply, err) || !vault_key_find(reply, cli->arguments[0], &key, err))
 		return false;
-	keys = (const Chancery__ListKeysReply *)reply;
-	for (size_t i = 0; i < keys->n_keys; i++)
-		if (strcmp(keys->keys[i]->key_id, cli->arguments[0]) == 0) {
-			CH_AUTO(cJSON) object = key_object(keys->keys[i]);
-
-			cli_print_object(cli, object, show_columns, CH_COUNT(show_columns));
-			return true;
-		}
-	return ch_fail(err, CH_NOT_FOUND, "key '%s': no such key", cli->arguments[0]);
+	vault_key_print(cli, key);
+	return true;
 }

@@ -3,11 +3,14 @@
 import contextlib
 import json
 import os
+import re
+import stat
 import subprocess
 import time
 import urllib.request
 
 import pytest
+from cryptography.hazmat.primitives import keywrap, serialization
 
 import lone_vault as lone
 from conftest import BUILD, free_port, wait_for
@@ -360,3 +363,190 @@ def test_a_flood_of_refusals_is_summed_up(vault):
     vault.start()
     assert events.count(f"key '{key['key_id']}' is pre-active".encode()) == 11
     assert b"246" in events
+
+
+# --- states -------------------------------------------------------------------------------------------------------------------
+
+
+def approve_waiting(vault, done):
+    """What a command that waits for officers names is approved by one."""
+    assert done.returncode == 5, done.stderr
+    action_id = re.search(r"chancery approve ([0-9a-f]{32})", done.stderr).group(1)
+    action = vault.probe("gateway", "action", action_id)[0]
+    assert vault.approve(action, "officer")["code"] == 0
+    return action_id
+
+
+def with_officer(vault, *words):
+    """Runs a command that needs approval: once to propose, once when it is approved."""
+    approve_waiting(vault, command(vault, *words))
+    done = command(vault, *words)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def state_of(vault, key):
+    return json.loads(command(vault, "show", key["key_id"], "--json").stdout)["state"]
+
+
+def settled(vault, key, code):
+    """A changed state holds within a second."""
+    wait_for(lambda: sign_ocsp(vault, key)["code"] == code, 5, f"signing answers {code}")
+
+
+def test_an_emergency_waits_for_nobody_and_the_way_back_needs_officers(vault):
+    key = vault.generate("issuer", "ecdsa-p256", "ocsp")
+    assert sign_ocsp(vault, key)["code"] == 0
+    done = command(vault, "suspend", key["key_id"], "--reason", "a strange log line")
+    assert done.returncode == 0, done.stderr
+    settled(vault, key, CONFLICT)
+    events = vault.events()
+    told = events[events.rindex(b"key.state-changed"):]
+    assert key["key_id"].encode() in told and b"a strange log line" in told and b"suspended" in told
+    assert command(vault, "suspend", key["key_id"]).returncode == 0  # is so already
+    with_officer(vault, "activate", key["key_id"])
+    settled(vault, key, 0)
+    assert b"approved_by" in vault.events()
+
+
+def test_an_action_that_was_used_activates_no_second_time(vault):
+    key = vault.generate("issuer", "ecdsa-p256", "ocsp")
+    assert command(vault, "suspend", key["key_id"]).returncode == 0
+    with_officer(vault, "activate", key["key_id"])
+    assert command(vault, "suspend", key["key_id"]).returncode == 0
+    again = command(vault, "activate", key["key_id"])
+    assert again.returncode == 5 and "waits for officers: 0 of" in again.stderr  # another version, another action
+    assert state_of(vault, key) == "suspended"
+
+
+def test_a_way_that_there_is_not_is_refused(vault):
+    key = vault.generate("issuer", "ecdsa-p256", "ocsp")
+    done = with_officer_refused(vault, "destroy", key["key_id"])
+    assert "is active: it may become suspended, compromised, retired, not destroyed" in done.stderr
+    assert state_of(vault, key) == "active"
+
+
+def with_officer_refused(vault, *words):
+    approve_waiting(vault, command(vault, *words))
+    done = command(vault, *words)
+    assert done.returncode == 1, done.stderr
+    return done
+
+
+def test_a_retired_ca_signs_crls_only_and_a_compromised_one_nothing(vault):
+    ca = vault.make_ca("Retiring CA")
+    with_officer(vault, "retire", ca["key_id"])
+    wait_for(lambda: vault.sign("issuer", ca["key_id"], "end-entity-certificate", end_entity_tbs(ca["name"]))["code"] == CONFLICT, 5,
+             "no more certificates")
+    assert vault.sign("crl", ca["key_id"], "crl", crl_tbs(ca["name"], 1))["code"] == 0
+    assert command(vault, "compromise", ca["key_id"]).returncode == 0
+    wait_for(lambda: vault.sign("crl", ca["key_id"], "crl", crl_tbs(ca["name"], 2))["code"] == CONFLICT, 5, "no more CRLs")
+
+
+def test_a_pre_active_key_is_activated_by_officers(vault):
+    key = vault.generate("issuer", "ecdsa-p256", "ocsp", "--pre-active")
+    with_officer(vault, "activate", key["key_id"])
+    settled(vault, key, 0)
+
+
+@pytest.mark.parametrize("service", ["issuer", "crl", "audit"])
+def test_who_is_neither_gateway_nor_operator_changes_no_state(vault, service):
+    key = vault.generate("issuer", "ecdsa-p256", "ocsp")
+    done = command(vault, "suspend", key["key_id"], identity=f"{service}-1")
+    assert done.returncode != 0
+    assert state_of(vault, key) == "active"
+
+
+def objects_of(vault, hsm):
+    """What another program sees in a token."""
+    pin = (vault.dir / "hsm" / hsm / "pin").read_text().strip()
+    environment = {**os.environ, "SOFTHSM2_CONF": str(vault.dir / "hsm" / hsm / "softhsm2.conf"), "GNUTLS_PIN": pin}
+    done = subprocess.run(["p11tool", "--provider", "/usr/lib/softhsm/libsofthsm2.so", "--login", "--list-all", f"pkcs11:token=chancery-{hsm}"],
+                          capture_output=True, text=True, timeout=60, env=environment, check=False)
+    return done.stdout.lower().replace(":", "").replace("%", "")
+
+
+def test_a_destroyed_key_is_gone_from_both_tokens_and_the_database(vault):
+    key = vault.generate("issuer", "ecdsa-p256", "ocsp", "--quota", "5", "5")
+    assert sign_ocsp(vault, key)["code"] == 0
+    for hsm in "ab":
+        assert key["key_id"] in objects_of(vault, hsm)
+    with_officer(vault, "retire", key["key_id"])
+    with_officer(vault, "destroy", key["key_id"])
+    for hsm in "ab":
+        assert key["key_id"] not in objects_of(vault, hsm)
+    row = vault.psql(f"SELECT state, wrapped_key IS NULL, residency FROM keys WHERE key_id = '{key['key_id']}'")
+    assert row == "destroyed|t|{}"
+    assert vault.psql(f"SELECT count(*) FROM quotas WHERE key_id = '{key['key_id']}'") == "0"
+    settled(vault, key, CONFLICT)
+    assert b"key.destroyed" in vault.events()
+    assert command(vault, "destroy", key["key_id"]).returncode == 0  # is so already
+
+
+def test_a_key_is_not_half_destroyed(vault):
+    key = vault.generate("issuer", "ecdsa-p256", "ocsp")
+    with_officer(vault, "retire", key["key_id"])
+    approve_waiting(vault, command(vault, "destroy", key["key_id"]))
+    tokens = vault.dir / "hsm/b/tokens"
+    tokens.rename(vault.dir / "hsm/b/away")
+    try:
+        os.kill(vault.worker_pids()["b"], 9)
+        wait_for(lambda: vault.states()["b"] != "up", 30, "b is down")
+        done = command(vault, "destroy", key["key_id"])
+        assert done.returncode == 5 and "HSM 'b', which is not up" in done.stderr, done.stderr
+        assert state_of(vault, key) == "retired" and key["key_id"] in objects_of(vault, "a")
+    finally:
+        (vault.dir / "hsm/b/away").rename(tokens)
+    wait_for(lambda: vault.states()["b"] == "up", 30, "b is up")
+    assert command(vault, "destroy", key["key_id"]).returncode == 0
+    assert key["key_id"] not in objects_of(vault, "a") + objects_of(vault, "b")
+
+
+# --- policy and export --------------------------------------------------------------------------------------------------------
+
+
+def test_officers_change_what_limits_a_key(vault):
+    key = vault.generate("issuer", "ecdsa-p256", "ocsp")
+    words = ["set-policy", key["key_id"], "--quota-burst", "3", "--quota-per-hour", "1", "--audit", "each"]
+    done = with_officer(vault, *words, "--json")
+    assert json.loads(done.stdout)["quota_burst"] == 3
+    shown = json.loads(command(vault, "show", key["key_id"], "--json").stdout)
+    assert (shown["quota_burst"], shown["quota_per_hour"], shown["audit_mode"], shown["policy_version"]) == (3, 1, "each", 2)
+    tbs = response_data(key)
+    time.sleep(1.1)
+    assert signed(vault.sign("ocsp", key["key_id"], "ocsp", *[tbs] * 5)) == 3
+    assert b"key.policy-changed" in vault.events()
+
+
+def test_a_policy_that_was_not_approved_is_refused(vault):
+    """The approval is for one policy: with another the document differs."""
+    key = vault.generate("issuer", "ecdsa-p256", "ocsp")
+    approve_waiting(vault, command(vault, "set-policy", key["key_id"], "--quota-burst", "3", "--quota-per-hour", "1"))
+    other = command(vault, "set-policy", key["key_id"], "--quota-burst", "4", "--quota-per-hour", "1")
+    assert other.returncode == 5 and "waits for officers: 0 of" in other.stderr
+
+
+def test_a_key_that_wants_more_officers_than_the_quorum(vault):
+    key = vault.generate("issuer", "ecdsa-p256", "ocsp")
+    with_officer(vault, "set-policy", key["key_id"], "--approvals-required", "2")
+    approve_waiting(vault, command(vault, "retire", key["key_id"]))
+    done = command(vault, "retire", key["key_id"])
+    assert done.returncode in (4, 5), done.stderr
+    assert state_of(vault, key) == "active"
+
+
+def test_an_exported_key_opens_only_under_the_key_encryption_key(vault, tmp_path):
+    key = vault.generate("issuer", "ecdsa-p256", "ocsp")
+    out = tmp_path / "key.wrapped"
+    with_officer(vault, "export", key["key_id"], "--out", out)
+    wrapped = out.read_bytes()
+    assert stat.S_IMODE(out.stat().st_mode) == 0o400
+    assert wrapped.hex() == vault.psql(f"SELECT encode(wrapped_key, 'hex') FROM keys WHERE key_id = '{key['key_id']}'")
+    for kek in (bytes(32), os.urandom(32)):
+        with pytest.raises(keywrap.InvalidUnwrap):
+            keywrap.aes_key_unwrap_with_padding(kek, wrapped)
+    with pytest.raises(ValueError):
+        serialization.load_der_private_key(wrapped, None)
+    assert b"key.exported" in vault.events()
+    again = command(vault, "export", key["key_id"], "--out", out)
+    assert again.returncode == 1 and "exists already" in again.stderr
