@@ -142,6 +142,11 @@ static bool add_officer(struct wanted *wanted, const char *path, const char *ten
 		return ch_fail_openssl(err, CH_INVALID, "'%s'", path);
 	done = ch_digest("sha256", ch_view(key, (size_t)size), wanted->digests[i], &digest_size, err);
 	OPENSSL_free(key);
+	for (size_t j = 0; done && j < i; j++)
+		if (strcmp(wanted->holders[j].name, holder->name) == 0 ||
+		    memcmp(wanted->digests[j], wanted->digests[i], 32) == 0)
+			return ch_fail(err, CH_INVALID, "'%s': officer '%s' is named twice", path,
+				       holder->name);
 	chancery__quorum_officer__init(&wanted->officers[i]);
 	wanted->officers[i].name = holder->name;
 	wanted->officers[i].public_key_sha256 =
@@ -167,7 +172,9 @@ static bool read_wanted(struct cli *cli, const struct quorum_file *file, struct 
 	for (size_t i = 0; i < file->officers.count; i++)
 		if (!add_officer(wanted, officers[i].certificate, tenant, err))
 			return false;
-	return true;
+	return wanted->message.required <= wanted->message.n_officers ||
+	       ch_fail(err, CH_INVALID, "%u approvals required of %zu officers", wanted->message.required,
+		       wanted->message.n_officers);
 }
 
 /* "alice=9a1f…,bob=…", as the action's document has it. */
