@@ -14,11 +14,14 @@
 #define PATIENCE             (250 * CH_MILLISECOND) /* silence before a ping, and before the ping is given up */
 #define PATIENCE_SHARE       8                      /* or this part of the time left, when that is less */
 #define PROBE_TIMEOUT        (2 * CH_SECOND)
+#define GLANCE               (20 * CH_MILLISECOND) /* how often a waiting exchange looks after its connection */
+* /
 
-/* One exchange: send, then receive, both on one aio whose callback goes on by itself. */
-struct slot {
+	/* One exchange: send, then receive, both on one aio whose callback goes on by itself. */
+	struct slot {
 	struct replica *replica;
 	struct slot *next;
+	int pipe; /* the connection when the exchange began; 0: none */
 	nng_ctx context;
 	nng_aio *aio;
 	pthread_mutex_t lock; /* guards what follows */
@@ -92,14 +95,20 @@ static struct slot *new_slot(struct replica *replica)
 static struct slot *take_slot(struct replica *replica)
 {
 	struct slot *slot;
+	int pipe;
 
 	pthread_mutex_lock(&replica->client->lock);
 	slot = replica->idle;
 	if (slot)
 		replica->idle = slot->next;
 	replica->in_flight++;
+	pipe = replica->pipe;
 	pthread_mutex_unlock(&replica->client->lock);
-	return slot ? slot : new_slot(replica);
+	if (!slot)
+		slot = new_slot(replica);
+	if (slot)
+		slot->pipe = pipe;
+	return slot;
 }
 
 static void give_slot(struct replica *replica, struct slot *slot)
@@ -224,16 +233,27 @@ void ch_replica_probe(struct replica *replica)
 
 enum verdict { WAIT, PROBE, GIVE_UP };
 
+/* Nothing comes back over a connection that is gone (its replica was killed), nor goes out before there is
+ * another. */
+static bool is_cut_off(const struct replica *replica, int pipe)
+{
+	return replica->pipe == 0 || (pipe != 0 && replica->pipe != pipe);
+}
+
 /* What to do with an exchange that has waited a while: a replica that answered anything since is only slow.
  */
-static enum verdict judge(struct replica *replica, int64_t began_us, int64_t patience_us)
+static enum verdict judge(struct replica *replica, int pipe, int64_t began_us, int64_t patience_us)
 {
 	struct ch_bus_client *client = replica->client;
 	enum verdict verdict = WAIT;
 	int64_t now = ch_monotonic_us();
 
 	pthread_mutex_lock(&client->lock);
-	if (!ch_bus_has_alternative(client, replica) || replica->heard_us > now - patience_us)
+	if (!ch_bus_has_alternative(client, replica))
+		verdict = WAIT;
+	else if (is_cut_off(replica, pipe))
+		verdict = GIVE_UP;
+	else if (now - began_us < patience_us || replica->heard_us > now - patience_us)
 		verdict = WAIT;
 	else if (replica->suspect && replica->heard_us < began_us)
 		verdict = GIVE_UP;
@@ -256,10 +276,11 @@ static enum exchange_result wait_for_reply(struct replica *replica, struct slot 
 	int64_t began = ch_monotonic_us();
 	int64_t share = (deadline_us - began) / PATIENCE_SHARE;
 	int64_t patience = share < PATIENCE ? share : PATIENCE;
+	int64_t pause = patience < GLANCE ? patience : GLANCE;
 
 	while (!slot->done) {
 		int64_t now = ch_monotonic_us();
-		int64_t until = now + patience < deadline_us ? now + patience : deadline_us;
+		int64_t until = now + pause < deadline_us ? now + pause : deadline_us;
 		enum verdict verdict;
 
 		if (now >= deadline_us)
@@ -267,7 +288,7 @@ static enum exchange_result wait_for_reply(struct replica *replica, struct slot 
 		if (ch_bus_wait(&slot->finished, &slot->lock, until) || slot->done)
 			continue;
 		pthread_mutex_unlock(&slot->lock);
-		verdict = judge(replica, began, patience);
+		verdict = judge(replica, slot->pipe, began, patience);
 		if (verdict == PROBE)
 			ch_replica_probe(replica);
 		pthread_mutex_lock(&slot->lock);
