@@ -303,10 +303,31 @@ static void answer_error(Chancery__SignResult *result, const struct ch_error *wh
 	result->retry_after_ms = why->retry_after_ms;
 }
 
+/* The request as events and log lines of one item see it: a message may carry items of several outside
+ * requests. */
+struct item_request {
+	struct ch_bus_request request;
+	Chancery__Body body;
+};
+
+static const struct ch_bus_request *of_item(const struct ch_bus_request *request,
+					    const Chancery__SignItem *item, struct item_request *room)
+{
+	if (!item->trace_id[0])
+		return request;
+	room->body = *request->body;
+	room->body.trace_id = item->trace_id;
+	room->request = *request;
+	room->request.body = &room->body;
+	room->request.scope.trace_id = item->trace_id;
+	return &room->request;
+}
+
 static void finish(struct vault *vault, struct work *work, const struct ch_bus_request *request,
 		   Chancery__SignResult *result)
 {
-	const struct vault_event event = { .request = request,
+	struct item_request room;
+	const struct vault_event event = { .request = of_item(request, work->item, &room),
 					   .purpose = work->purpose,
 					   .key_id = work->item->key_id,
 					   .check = &work->check };
