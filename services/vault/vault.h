@@ -66,6 +66,8 @@ struct vault {
 	struct vault_refusals *refusals;
 	struct vault_used *used;
 	struct vault_summary *summary;
+	_Atomic(struct ch_metric *)
+		signed_metrics[32]; /* by purpose; made at its first signature (events.c) */
 	struct ch_bus_server *server;
 	pthread_mutex_t generate_lock; /* one key is made at a time: the HSMs' other sessions go on signing */
 };

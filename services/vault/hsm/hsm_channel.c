@@ -23,14 +23,12 @@ void hsm_frame_append(struct ch_buffer *out, const ProtobufCMessage *message)
 	out->used += HEADER_SIZE + size;
 }
 
-bool hsm_frame_write(int fd, const ProtobufCMessage *message, struct ch_error *err)
+bool hsm_octets_write(int fd, struct ch_view octets, struct ch_error *err)
 {
-	CH_AUTO(ch_buffer) out = CH_NONE;
 	size_t done = 0;
 
-	hsm_frame_append(&out, message);
-	while (done < out.used) {
-		ssize_t sent = send(fd, out.data + done, out.used - done, MSG_NOSIGNAL);
+	while (done < octets.size) {
+		ssize_t sent = send(fd, octets.data + done, octets.size - done, MSG_NOSIGNAL);
 
 		if (sent < 0 && errno == EINTR)
 			continue;
@@ -39,6 +37,14 @@ bool hsm_frame_write(int fd, const ProtobufCMessage *message, struct ch_error *e
 		done += (size_t)sent;
 	}
 	return true;
+}
+
+bool hsm_frame_write(int fd, const ProtobufCMessage *message, struct ch_error *err)
+{
+	CH_AUTO(ch_buffer) out = CH_NONE;
+
+	hsm_frame_append(&out, message);
+	return hsm_octets_write(fd, ch_buffer_view(&out), err);
 }
 
 void hsm_reader_free(struct hsm_reader *reader)

@@ -21,6 +21,8 @@
 void hsm_frame_append(struct ch_buffer *out, const ProtobufCMessage *message);
 
 /* Blocks until the whole frame is written. CH_UNAVAILABLE where the other end is gone. */
+/* Frames that were appended before; waits for room. */
+CH_MUST_USE bool hsm_octets_write(int fd, struct ch_view octets, struct ch_error *err);
 CH_MUST_USE bool hsm_frame_write(int fd, const ProtobufCMessage *message, struct ch_error *err);
 
 /* What was received and not yet taken. Zero-initialised is empty. */

@@ -22,6 +22,7 @@
 #include <utlist.h>
 
 #define SESSIONS_CAP 64
+#define AT_ONCE      8 /* jobs that a session takes, and whose replies it sends, in one go */
 
 struct job {
 	Chancery__HsmRequest *request;
@@ -33,7 +34,8 @@ struct worker {
 	struct token *token;
 	pthread_mutex_t queue_lock;
 	pthread_cond_t queue_filled;
-	struct job *queue;     /* guarded by queue_lock */
+	struct job *queue;     /* guarded by queue_lock, as are these two */
+	size_t queued, idle;   /* jobs; session threads that wait for some */
 	int64_t keep_alive_us; /* 0: idle sessions are left alone */
 	uint32_t sessions;
 	pthread_mutex_t write_lock; /* guards writing to HSM_WORKER_FD */
@@ -42,6 +44,7 @@ struct worker {
 struct session_thread {
 	struct worker *worker;
 	struct token_session session;
+	struct ch_buffer out; /* replies that wait for the others of the same go */
 };
 
 /* --- answering --- */
@@ -121,6 +124,21 @@ static ProtobufCBinaryData as_binary(const struct ch_bytes *bytes)
 	return (ProtobufCBinaryData){ .len = bytes->size, .data = bytes->data };
 }
 
+/* All replies of one go in one write. */
+static void send_replies(struct session_thread *thread)
+{
+	struct worker *worker = thread->worker;
+	struct ch_error err;
+	bool sent;
+
+	pthread_mutex_lock(&worker->write_lock);
+	sent = hsm_octets_write(HSM_WORKER_FD, ch_buffer_view(&thread->out), &err);
+	pthread_mutex_unlock(&worker->write_lock);
+	if (!sent)
+		_exit(0); /* the vault is gone */
+	thread->out.used = 0;
+}
+
 static void answer(struct session_thread *thread, const Chancery__HsmRequest *request)
 {
 	Chancery__HsmReply reply = CHANCERY__HSM_REPLY__INIT;
@@ -140,7 +158,7 @@ static void answer(struct session_thread *thread, const Chancery__HsmRequest *re
 	reply.data = as_binary(&outcome.data);
 	reply.key_ids = outcome.key_ids;
 	reply.n_key_ids = outcome.key_id_count;
-	send_reply(thread->worker, &reply);
+	hsm_frame_append(&thread->out, &reply.base);
 }
 
 /* An idle session that went bad is told of unasked, so that no caller's request finds out. */
@@ -168,36 +186,47 @@ static bool wait_filled(struct worker *worker, int64_t until_us)
 	return pthread_cond_timedwait(&worker->queue_filled, &worker->queue_lock, &until) == 0;
 }
 
-/* NULL: the session was idle for long. */
-static struct job *take_job(struct worker *worker)
+/* A fair part of what is queued, so that no other session is left without; 0: the session was idle for long.
+ */
+static size_t take_jobs(struct worker *worker, struct job *jobs[AT_ONCE])
 {
 	int64_t until_us = ch_monotonic_us() + worker->keep_alive_us;
-	struct job *job;
+	size_t count = 0, part;
 
 	pthread_mutex_lock(&worker->queue_lock);
+	worker->idle++;
 	while (!worker->queue && wait_filled(worker, until_us))
 		;
-	job = worker->queue;
-	if (job)
-		DL_DELETE(worker->queue, job);
+	worker->idle--;
+	part = (worker->queued + worker->idle) / (worker->idle + 1);
+	while (worker->queue && count < AT_ONCE && count < part) {
+		jobs[count] = worker->queue;
+		DL_DELETE(worker->queue, jobs[count]);
+		count++;
+	}
+	worker->queued -= count;
 	pthread_mutex_unlock(&worker->queue_lock);
-	return job;
+	return count;
 }
 
 static void *serve_session(void *state)
 {
 	struct session_thread *thread = state;
+	struct job *jobs[AT_ONCE];
 
 	for (;;) {
-		struct job *job = take_job(thread->worker);
+		size_t count = take_jobs(thread->worker, jobs);
 
-		if (!job) {
+		if (!count) {
 			check_idle(thread);
 			continue;
 		}
-		answer(thread, job->request);
-		chancery__hsm_request__free_unpacked(job->request, NULL);
-		free(job);
+		for (size_t i = 0; i < count; i++) {
+			answer(thread, jobs[i]->request);
+			chancery__hsm_request__free_unpacked(jobs[i]->request, NULL);
+			free(jobs[i]);
+		}
+		send_replies(thread);
 	}
 	return NULL;
 }
@@ -209,6 +238,7 @@ static void add_job(struct worker *worker, Chancery__HsmRequest *request)
 	job->request = request;
 	pthread_mutex_lock(&worker->queue_lock);
 	DL_APPEND(worker->queue, job);
+	worker->queued++;
 	pthread_cond_signal(&worker->queue_filled);
 	pthread_mutex_unlock(&worker->queue_lock);
 }

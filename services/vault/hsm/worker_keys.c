@@ -205,6 +205,7 @@ bool token_lock(struct token_session *session, const char *key_id, struct ch_err
 	if (!token_find_key(session, key_id, &key, err))
 		return false;
 	rv = session->f->C_SetAttributeValue(session->handle, key, &attribute, 1);
+	token_forget_key(session->token, key_id); /* copies of sessions could still be taken out */
 	return rv == CKR_OK || token_fail(session, rv, "C_SetAttributeValue(CKA_EXTRACTABLE)", err);
 }
 

@@ -20,7 +20,7 @@
 #define KEY_ID_DIGITS 32
 
 struct cached_handle {
-	char key_id[KEY_ID_DIGITS + 1]; /* or the label of one of the domain's keys */
+	char label[KEY_ID_DIGITS + 1];
 	CK_OBJECT_HANDLE handle;
 	UT_hash_handle hh;
 };
@@ -34,7 +34,8 @@ struct token {
 	uint32_t session_limit;
 	atomic_bool has_kek; /* seen by this process */
 	pthread_rwlock_t lock;
-	struct cached_handle *handles; /* guarded by lock */
+	struct cached_handle *handles; /* guarded by lock: of the domain's keys */
+	atomic_uint generation;
 };
 
 #define OID_DER(...)                                                                       \
@@ -337,28 +338,28 @@ bool token_lost_kek(struct token_session *session, struct ch_error *err)
 	return true;
 }
 
-static bool cached(struct token *token, const char *key_id, CK_OBJECT_HANDLE *handle)
+static bool cached(struct token *token, const char *label, CK_OBJECT_HANDLE *handle)
 {
 	struct cached_handle *entry;
 
 	pthread_rwlock_rdlock(&token->lock);
-	HASH_FIND_STR(token->handles, key_id, entry);
+	HASH_FIND_STR(token->handles, label, entry);
 	if (entry)
 		*handle = entry->handle;
 	pthread_rwlock_unlock(&token->lock);
 	return entry != NULL;
 }
 
-static void remember(struct token *token, const char *key_id, CK_OBJECT_HANDLE handle)
+static void remember(struct token *token, const char *label, CK_OBJECT_HANDLE handle)
 {
 	struct cached_handle *entry;
 
 	pthread_rwlock_wrlock(&token->lock);
-	HASH_FIND_STR(token->handles, key_id, entry);
+	HASH_FIND_STR(token->handles, label, entry);
 	if (!entry) {
 		entry = ch_alloc(sizeof(*entry));
-		snprintf(entry->key_id, sizeof(entry->key_id), "%s", key_id);
-		HASH_ADD_STR(token->handles, key_id, entry);
+		snprintf(entry->label, sizeof(entry->label), "%s", label);
+		HASH_ADD_STR(token->handles, label, entry);
 	}
 	entry->handle = handle;
 	pthread_rwlock_unlock(&token->lock);
@@ -374,6 +375,12 @@ void token_forget_key(struct token *token, const char *key_id)
 		HASH_DEL(token->handles, entry);
 	pthread_rwlock_unlock(&token->lock);
 	free(entry);
+	atomic_fetch_add(&token->generation, 1);
+}
+
+unsigned token_generation(const struct token *token)
+{
+	return atomic_load(&token->generation);
 }
 
 bool token_domain_key(struct token_session *session, const char *label, CK_OBJECT_HANDLE *handle,
@@ -413,14 +420,10 @@ bool token_find_key(struct token_session *session, const char *key_id, CK_OBJECT
 	if (strlen(key_id) != KEY_ID_DIGITS)
 		return ch_fail(err, CH_INVALID, "key id '%.40s' is not %d hexadecimal digits", key_id,
 			       KEY_ID_DIGITS);
-	if (cached(session->token, key_id, handle))
-		return true;
 	if (!ch_unhex(key_id, &id, err))
 		return false;
 	template[1].pValue = id.data;
 	template[1].ulValueLen = id.size;
-	if (!find_one(session, template, CH_COUNT(template), "private key with this CKA_ID", handle, err))
-		return missing_key(session, err);
-	remember(session->token, key_id, *handle);
-	return true;
+	return find_one(session, template, CH_COUNT(template), "private key with this CKA_ID", handle, err) ||
+	       missing_key(session, err);
 }

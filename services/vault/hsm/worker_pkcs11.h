@@ -28,6 +28,8 @@ struct token_session {
 	CK_FUNCTION_LIST *f;
 	CK_SESSION_HANDLE handle;
 	bool sick;
+	struct signing_key *keys; /* what this session signs with (worker_sign.c) */
+	unsigned keys_of;         /* token_generation when they were found */
 };
 
 /*
@@ -48,11 +50,14 @@ bool token_fail(struct token_session *session, CK_RV rv, const char *call, struc
 /* A remembered handle may have gone stale: the token's objects were changed by another process. */
 bool token_is_stale(CK_RV rv);
 
-/* The private key whose CKA_ID is the octets of key_id; CH_NOT_FOUND. Handles are remembered until
- * token_forget_key. */
+/* The token's private key whose CKA_ID is the octets of key_id; CH_NOT_FOUND. */
 CH_MUST_USE bool token_find_key(struct token_session *session, const char *key_id, CK_OBJECT_HANDLE *handle,
 				struct ch_error *err);
+/* A key (or one of the domain's, by label) was changed or removed: what sessions remember of keys is read
+ * again. */
 void token_forget_key(struct token *token, const char *key_id);
+/* How often token_forget_key was called. */
+unsigned token_generation(const struct token *token);
 CH_MUST_USE bool token_find_kek(struct token_session *session, CK_OBJECT_HANDLE *handle,
 				struct ch_error *err);
 /* One of the domain's keys by its label; CH_NOT_FOUND. The handle is not remembered. */

@@ -4,7 +4,10 @@
 #include "der/der.h"
 #include "worker_pkcs11.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <uthash.h>
 
 #define SIGNATURE_ROOM 1024
 
@@ -61,6 +64,72 @@ static struct ch_bytes ecdsa_sig_value(const uint8_t *raw, size_t size)
 	return ch_der_done(&writer);
 }
 
+/* --- the key that a session signs with --- */
+
+#define KEYS_CAP 1000 /* remembered by a session; past it all are found again */
+
+/*
+ * A copy of the token's key as an object of the session: SoftHSM looks for changes of a token's files each
+ * time that it uses an object of the token, which costs half as much as the signature (docs/performance.md).
+ * The copy is as sensitive and as inextractable, never leaves the module, and ends with the session. Where a
+ * token makes no copies, its own object signs.
+ */
+struct signing_key {
+	char key_id[40];
+	CK_OBJECT_HANDLE handle;
+	bool is_copy;
+	UT_hash_handle hh;
+};
+
+static void drop_key(struct token_session *session, struct signing_key *key)
+{
+	HASH_DEL(session->keys, key);
+	if (key->is_copy)
+		session->f->C_DestroyObject(session->handle, key->handle);
+	free(key);
+}
+
+static void drop_keys(struct token_session *session)
+{
+	struct signing_key *key = NULL, *next = NULL;
+
+	HASH_ITER(hh, session->keys, key, next)
+	drop_key(session, key);
+}
+
+static bool find_signing_key(struct token_session *session, const char *key_id, struct signing_key **found,
+			     struct ch_error *err)
+{
+	CK_BBOOL no = CK_FALSE;
+	CK_ATTRIBUTE template = { CKA_TOKEN, &no, sizeof(no) };
+	CK_OBJECT_HANDLE handle, copy;
+	struct signing_key *key;
+
+	if (!token_find_key(session, key_id, &handle, err))
+		return false;
+	key = ch_alloc(sizeof(*key));
+	snprintf(key->key_id, sizeof(key->key_id), "%s", key_id);
+	key->is_copy = session->f->C_CopyObject(session->handle, handle, &template, 1, &copy) == CKR_OK;
+	key->handle = key->is_copy ? copy : handle;
+	HASH_ADD_STR(session->keys, key_id, key);
+	*found = key;
+	return true;
+}
+
+static bool signing_key(struct token_session *session, const char *key_id, struct signing_key **key,
+			struct ch_error *err)
+{
+	unsigned generation = token_generation(session->token);
+
+	if (session->keys_of != generation || HASH_COUNT(session->keys) > KEYS_CAP)
+		drop_keys(session);
+	session->keys_of = generation;
+	HASH_FIND_STR(session->keys, key_id, *key);
+	return *key || find_signing_key(session, key_id, key, err);
+}
+
+/* --- signing --- */
+
 static CK_RV sign_once(struct token_session *session, const struct token_algorithm *algorithm,
 		       CK_OBJECT_HANDLE key, const struct ch_buffer *input, uint8_t *raw, CK_ULONG *size)
 {
@@ -77,21 +146,21 @@ bool token_sign(struct token_session *session, const Chancery__HsmSign *ask, str
 {
 	CH_AUTO(ch_buffer) input = CH_NONE;
 	const struct token_algorithm *algorithm;
-	CK_OBJECT_HANDLE key;
+	struct signing_key *key;
 	uint8_t raw[SIGNATURE_ROOM];
 	CK_ULONG size = sizeof(raw);
 	CK_RV rv;
 
 	if (!token_find_algorithm(ask->algorithm, &algorithm, err) ||
-	    !input_of(algorithm, ask, &input, err) || !token_find_key(session, ask->key_id, &key, err))
+	    !input_of(algorithm, ask, &input, err) || !signing_key(session, ask->key_id, &key, err))
 		return false;
-	rv = sign_once(session, algorithm, key, &input, raw, &size);
+	rv = sign_once(session, algorithm, key->handle, &input, raw, &size);
 	if (token_is_stale(rv)) {
-		token_forget_key(session->token, ask->key_id);
-		if (!token_find_key(session, ask->key_id, &key, err))
+		drop_key(session, key);
+		if (!signing_key(session, ask->key_id, &key, err))
 			return false;
 		size = sizeof(raw);
-		rv = sign_once(session, algorithm, key, &input, raw, &size);
+		rv = sign_once(session, algorithm, key->handle, &input, raw, &size);
 	}
 	if (rv != CKR_OK)
 		return token_fail(session, rv, "C_Sign", err);
