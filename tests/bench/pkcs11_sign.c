@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * pkcs11_sign.c: raw C_Sign per second of one token from a bare program: what every signing path is measured
- * against. Run by tests/bench/run as `pkcs11_sign MODULE TOKEN_LABEL PIN_FILE ALGORITHM THREADS SECONDS`;
- * makes a session key pair, so that it leaves nothing in the token. Prints one JSON object.
+ * against. Run by tests/bench/run as `pkcs11_sign MODULE TOKEN_LABEL PIN_FILE ALGORITHM THREADS SECONDS
+ * [KEY]`: with the private key of the token whose CKA_ID is KEY (hexadecimal), else with a session key pair,
+ * which leaves nothing in the token. Prints one JSON object.
  */
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
@@ -103,6 +104,32 @@ static void make_key(struct bench *bench, const char *algorithm)
 	bench->data_size = rsa ? 51 : 32; /* DigestInfo of SHA-256, or the digest itself */
 }
 
+/* The token's own key: what a daemon signs with. */
+static void find_key(struct bench *bench, const char *algorithm, const char *id)
+{
+	CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
+	CK_BYTE octets[64];
+	CK_ATTRIBUTE template[] = { { CKA_CLASS, &class, sizeof(class) },
+				    { CKA_ID, octets, strlen(id) / 2 } };
+	CK_ULONG found = 0;
+	int rsa = strcmp(algorithm, "rsa-2048") == 0;
+
+	for (size_t i = 0; i < sizeof(octets) && i < strlen(id) / 2; i++) {
+		char pair[3] = { id[2 * i], id[2 * i + 1], 0 };
+
+		octets[i] = (CK_BYTE)strtoul(pair, NULL, 16);
+	}
+	check(bench->p11->C_FindObjectsInit(bench->session, template, 2), "C_FindObjectsInit");
+	check(bench->p11->C_FindObjects(bench->session, &bench->key, 1, &found), "C_FindObjects");
+	check(bench->p11->C_FindObjectsFinal(bench->session), "C_FindObjectsFinal");
+	if (found != 1) {
+		fprintf(stderr, "pkcs11_sign: no key '%s'\n", id);
+		exit(1);
+	}
+	bench->mechanism = rsa ? CKM_RSA_PKCS : CKM_ECDSA;
+	bench->data_size = rsa ? 51 : 32;
+}
+
 static void *sign_until_time(void *argument)
 {
 	struct worker *worker = argument;
@@ -139,9 +166,9 @@ int main(int argc, char **argv)
 	double start;
 	double cpu;
 
-	if (argc != 7) {
+	if (argc != 7 && argc != 8) {
 		fprintf(stderr, "usage: pkcs11_sign MODULE TOKEN_LABEL PIN_FILE ecdsa-p256|rsa-2048 THREADS "
-				"SECONDS\n");
+				"SECONDS [KEY]\n");
 		return 2;
 	}
 	threads = (int)strtol(argv[5], NULL, 10);
@@ -159,7 +186,10 @@ int main(int argc, char **argv)
 	check(bench.p11->C_Initialize(&arguments), "C_Initialize");
 	bench.slot = find_slot(bench.p11, argv[2]);
 	log_in(&bench, argv[3]);
-	make_key(&bench, argv[4]);
+	if (argc == 8)
+		find_key(&bench, argv[4], argv[7]);
+	else
+		make_key(&bench, argv[4]);
 
 	start = now();
 	for (int i = 0; i < threads; i++) {

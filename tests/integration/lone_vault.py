@@ -309,8 +309,8 @@ def crl_tbs(issuer, number, this_update=None, hours=24):
 
 
 def key_hash(key):
-    point = public_key(key).public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
-    return hashlib.sha1(point).digest()
+    """SHA-1 of the public key's bits, as RFC 6960 byKey has it."""
+    return x509.SubjectKeyIdentifier.from_public_key(public_key(key)).digest
 
 
 def response_data(key, produced_at=None, hours=1, responder=None):
