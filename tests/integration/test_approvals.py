@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What needs officers: M of N of the sealed quorum sign one action's document, the vault counts them itself, once. Each way around it
 is refused with its own words and its own event. Officers' signatures are made with python3-cryptography."""
+import datetime
 import itertools
 import uuid
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 import lone_vault as lone
 from conftest import wait_for
@@ -157,6 +160,57 @@ def test_a_document_changed_after_it_was_signed(vault, root, tbs):
         vault.psql(f"UPDATE actions SET document = convert_to(replace(convert_from(document, 'UTF8'), '{wrong[field]}', "
                    f"'{right[field]}'), 'UTF8') WHERE action_id = '{action}'")
     refused(vault, sign(vault, root, tbs, action), "is not over this document", DENIED, "approval-signature")
+
+
+def test_an_approval_copied_under_another_officers_name_counts_once(vault, root, tbs):
+    action = vault.approve_certificate(root["key_id"], tbs, by=("officer",))
+    vault.psql("INSERT INTO action_approvals SELECT action_id, 'second', certificate, signature, approved_at FROM action_approvals "
+               f"WHERE action_id = '{action}'")
+    refused(vault, sign(vault, root, tbs, action), "approved by 1 of the 2 officers that are required: officer", DENIED, "approval-count")
+
+
+def test_an_edited_approval(vault, root, tbs):
+    action = vault.approve_certificate(root["key_id"], tbs, by=("officer", "second"))
+    vault.psql(f"UPDATE action_approvals SET signature = set_byte(signature, 12, get_byte(signature, 12) # 1) "
+               f"WHERE action_id = '{action}' AND officer = 'second'")
+    refused(vault, sign(vault, root, tbs, action), "1 of 2 approvals: the signature of officer 'second' is not over this document", DENIED, "approval-signature")
+
+
+def reissue(vault, operator, begin, end):
+    """A certificate of the operators' CA with the operator's own name and key, and other dates."""
+    old = x509.load_pem_x509_certificate((vault.dir / f"{operator}.pem").read_bytes())
+    ca = serialization.load_pem_private_key((vault.dir / "pki" / "operators-ca.key").read_bytes(), None)
+    builder = x509.CertificateBuilder(old.issuer, old.subject, old.public_key(), x509.random_serial_number(), begin, end)
+    for extension in old.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    return builder.sign(ca, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+def test_an_officers_certificate_that_ended_or_has_not_begun(vault, root, tbs):
+    action = vault.propose("issuer", "ca-certificate", vault.certificate_fields(root["key_id"], tbs))
+    _, signature = vault.signature_of("officer", bytes.fromhex(action["document"]))
+    day = datetime.timedelta(days=1)
+    for begin, end, said in ((-2 * day, -day, "certificate has expired"), (day, 2 * day, "certificate is not yet valid")):
+        certificate = reissue(vault, "officer", lone.now() + begin, lone.now() + end)
+        answer = vault.probe("gateway", "approve", action["id"], vault.file(certificate), vault.file(signature))[0]
+        refused(vault, answer, said, DENIED, "approval-officer")
+    renewed = reissue(vault, "officer", lone.now() - day, lone.now() + day)  # with the same key: the quorum knows it
+    assert vault.probe("gateway", "approve", action["id"], vault.file(renewed), vault.file(signature))[0]["code"] == 0
+
+
+def test_a_key_may_want_more_officers_than_the_quorum(vault):
+    action = vault.approved("generate-key", key_fields("Three Root"), ("officer", "second"))
+    key = ask_for_key(vault, "Three Root", action, "--approvals", "3")
+    assert key["code"] == 0, key
+    key["name"] = name("Three Root")
+    octets = lone.ca_tbs(key, key)
+    proposed = vault.propose("issuer", "ca-certificate", vault.certificate_fields(key["key_id"], octets))
+    assert proposed["required"] == 3
+    for operator in ("officer", "second"):
+        assert vault.approve(proposed, operator)["state"] == "open"
+    refused(vault, sign(vault, key, octets, proposed["id"]), "approved by 2 of the 3 officers", DENIED, "approval-count")
+    assert vault.approve(proposed, "third")["state"] == "approved"
+    assert sign(vault, key, octets, proposed["id"])["code"] == 0
 
 
 def test_who_is_no_officer_of_the_quorum(vault, root, tbs):

@@ -6,7 +6,7 @@
  *   vaultprobe --identity DIR --system-ca FILE --service NAME --instance NAME --vault HOST:PORT… COMMAND
  *     generate ALGORITHM PURPOSE[,PURPOSE…] [--label TEXT] [--subject FILE] [--policy OID] [--origin TEXT]
  * [--message-id HEX] [--quota BURST PER-HOUR] [--allowed-caller SERVICE] [--max-validity SECONDS] [--audit
- * MODE] [--pre-active] [--action ID]
+ * MODE] [--pre-active] [--approvals N] [--action ID]
  *     sign KEY PURPOSE TBS-FILE… [--content FILE] [--action ID]
  *     propose KIND NAME=VALUE… [--seconds N] | approve ID CERTIFICATE SIGNATURE | action ID
  *     change-quorum VERSION REQUIRED NAME=DIGEST… --action ID
@@ -35,7 +35,7 @@ struct options {
 	const char *identity, *system_ca, *service, *instance, *tenant;
 	const char *label, *subject, *policy, *origin, *message_id, *content, *action;
 	int64_t seconds, callers, rate, timeout_us;
-	const char *allowed_caller, *max_validity, *audit, *quota_burst, *quota_per_hour;
+	const char *allowed_caller, *max_validity, *audit, *approvals, *quota_burst, *quota_per_hour;
 	bool pre_active;
 	char *vaults[8];
 	size_t vault_count;
@@ -73,6 +73,7 @@ static bool read_options(int argc, char **argv, struct options *options)
 		{ "--allowed-caller", &options->allowed_caller },
 		{ "--max-validity", &options->max_validity },
 		{ "--audit", &options->audit },
+		{ "--approvals", &options->approvals },
 		{ "--action", &options->action },
 	};
 
@@ -193,6 +194,8 @@ static void set_policy(const struct options *options, Chancery__KeyPolicy *polic
 		policy->quota_burst = (uint32_t)atoll(options->quota_burst);
 		policy->quota_per_hour = (uint32_t)atoll(options->quota_per_hour);
 	}
+	if (options->approvals)
+		policy->approvals_required = (uint32_t)atoll(options->approvals);
 	if (options->audit)
 		policy->audit_mode = (char *)(uintptr_t)options->audit;
 	request->policy = policy;

@@ -35,10 +35,11 @@ def appoint(suite, log, environment):
     """The quorum of officers, where there is none yet. Gives what the vault tells."""
     if postgres.psql(suite, "SELECT 1 FROM quorums WHERE tenant_id = 'default'", "chancery"):
         return "appointed before"
-    write_file(suite.path("etc/quorum.yaml"), f"tenant: default\nrequired: {suite.required}\nofficers:\n" + "".join(
-        f"  - certificate: {suite.path('client', name)}.pem\n" for name in suite.officer_names))
+    file = suite.path("client/quorum.yaml")
+    write_file(file, f"tenant: default\nrequired: {suite.required}\nofficers:\n" + "".join(
+        f"  - certificate: {name}.pem\n" for name in suite.officer_names))
     done = run(["chpst", "-u", "chancery-vault", suite.path("bin/chancery-vault"), "--config",
-                suite.path("etc/vault-1.yaml"), "--init-quorum", suite.path("etc/quorum.yaml")], log, cwd="/", env=environment)
+                suite.path("etc/vault-1.yaml"), "--init-quorum", file], log, cwd="/", env=environment)
     return done.stdout.strip()
 
 

@@ -109,6 +109,9 @@ CH_MUST_USE bool vault_used_check(struct vault_used *used, const char *action_id
 				  struct ch_error *err);
 void vault_used_remember(struct vault_used *used, const char *action_id, struct ch_view message_id);
 
+/* For people and daemons (message.c); the caller frees it. CH_NOT_FOUND: no such action of the tenant. */
+CH_MUST_USE bool vault_action_message(struct vault *vault, const char *tenant, const char *action_id,
+				      Chancery__Action **message, struct ch_error *err);
 /* What a purpose's check needs. CH_NOT_FOUND: no such action of the tenant. */
 CH_MUST_USE bool vault_action_load(struct vault *vault, const char *tenant, const char *action_id,
 				   struct vault_action *action, struct vault_quorum *quorum,

@@ -17,81 +17,13 @@
 #define VALID_CAP     (7 * CH_DAY)
 #define REUSE_LEFT    (10 * CH_MINUTE) /* an equal action with less time left is not answered again */
 
-/* --- an action as the bus shows it --- */
-
-static const char *state_of(const struct stored_action *stored, size_t approvals, uint32_t required,
-			    int64_t now_us)
-{
-	if (stored->used_us)
-		return "used";
-	if (stored->expires_us <= now_us)
-		return "expired";
-	return required && approvals >= required ? "approved" : "open";
-}
-
-/* Names of the officers whose signatures verify now; the caller frees texts and list. */
-static size_t approvers(struct vault *vault, const struct stored_action *stored,
-			const struct vault_action *action, const struct vault_quorum *quorum, char ***names)
-{
-	size_t count = 0;
-
-	*names = ch_alloc((action->approval_count + 1) * sizeof(char *));
-	for (size_t i = 0; i < action->approval_count; i++) {
-		const struct vault_officer *officer;
-		struct ch_error ignored;
-		const char *reason;
-
-		if (vault_approval_verify(ch_view_of(&action->document),
-					  ch_view_of(&action->approvals[i].certificate),
-					  ch_view_of(&action->approvals[i].signature), stored->tenant,
-					  ch_clock_now_us(vault->clock), quorum, vault->policy.operators_ca,
-					  &officer, &reason, &ignored))
-			(*names)[count++] = ch_strdup(officer->name);
-	}
-	return count;
-}
-
-static void fill_message(struct vault *vault, const struct stored_action *stored,
-			 const struct vault_action *action, const struct vault_quorum *quorum,
-			 Chancery__Action *message)
-{
-	struct ch_bytes document = ch_bytes_copy(ch_view_of(&action->document));
-
-	message->action_id = ch_strdup(stored->id);
-	message->kind = (Chancery__ActionKind)stored->kind;
-	message->tenant = ch_strdup(stored->tenant);
-	message->document = (ProtobufCBinaryData){ .len = document.size, .data = document.data };
-	message->created_at_us = stored->created_us;
-	message->expires_at_us = stored->expires_us;
-	message->proposed_by = ch_strdup(stored->proposed_by);
-	message->approvals_required = quorum->required;
-	message->n_approved_by = approvers(vault, stored, action, quorum, &message->approved_by);
-	message->state = ch_strdup(
-		state_of(stored, message->n_approved_by, quorum->required, ch_clock_now_us(vault->clock)));
-}
-
-static bool load_message(struct vault *vault, const char *tenant, const char *id, Chancery__Action **message,
-			 struct ch_error *err)
-{
-	CH_AUTO(stored_action) stored = CH_NONE;
-	CH_AUTO(vault_action) action = CH_NONE;
-	struct vault_quorum quorum;
-
-	if (!store_load_action(vault->db, tenant, id, &stored, &action, err) ||
-	    !vault_quorum_load(vault, tenant, &quorum, err))
-		return false;
-	*message = CH_PROTO_NEW(Chancery__Action, chancery__action__init);
-	fill_message(vault, &stored, &action, &quorum, *message);
-	return true;
-}
-
 static bool answer_action(struct vault *vault, const char *tenant, const char *id, ProtobufCMessage **reply,
 			  struct ch_error *err)
 {
 	Chancery__ActionReply *answer;
 	Chancery__Action *message;
 
-	if (!load_message(vault, tenant, id, &message, err))
+	if (!vault_action_message(vault, tenant, id, &message, err))
 		return false;
 	answer = CH_PROTO_NEW(Chancery__ActionReply, chancery__action_reply__init);
 	answer->action = message;
@@ -298,7 +230,7 @@ static bool add_actions(struct vault *vault, const char *tenant, const char *sta
 	for (size_t i = 0; i < count; i++) {
 		Chancery__Action *message;
 
-		if (!load_message(vault, tenant, ids[i], &message, err))
+		if (!vault_action_message(vault, tenant, ids[i], &message, err))
 			return false;
 		if (state[0] && strcmp(message->state, state) != 0)
 			chancery__action__free_unpacked(message, NULL);
