@@ -123,8 +123,8 @@ bool vault_handle_change_quorum(void *state, const struct ch_bus_request *reques
 void vault_key_message(const struct vault_key *key, Chancery__Key *message);
 /* Bits of the pool's HSMs that hold the key. */
 unsigned vault_residency_bits(const struct vault *vault, const struct vault_key *key);
-/* Runs a request on this one HSM. once: not again where its worker is lost. reply may be NULL; else the caller
- * frees it. generate.c */
+/* Runs a request on this one HSM. once: not again where its worker is lost. reply may be NULL; else the
+ * caller frees it. generate.c */
 CH_MUST_USE bool vault_run_on(struct vault *vault, size_t hsm, Chancery__HsmRequest *request, bool once,
 			      int64_t limit_us, Chancery__HsmReply **reply, struct ch_error *err);
 /* The body's deadline on the monotonic clock, at least now. */
