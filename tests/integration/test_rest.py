@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import subprocess
+import time
 import uuid
 
 import pytest
@@ -302,3 +303,38 @@ def test_memory_is_flat_under_bad_input_and_the_daemon_stays_up(suite):
     assert resident(suite) - before < 20 * 1024, "the gateway grew"
     assert suite.pid("gateway-1") == pid
     assert json.loads(session.get(suite.url + "/v1/whoami", verify=suite.ca_file, timeout=10).text)["name"] == "officer"
+
+
+# --- quotas ---------------------------------------------------------------------------------------------------------------
+
+
+def set_quota(suite, key_id, burst, per_hour):
+    """By way of the officer whom quickstart appointed."""
+    words = ["vault", "key", "set-policy", key_id, "--quota-burst", str(burst), "--quota-per-hour", str(per_hour)]
+    waits = suite.cli(*words)
+    if waits.code == 5:
+        approved = suite.cli("approve", re.search(r"chancery approve ([0-9a-f]{32})", waits.err).group(1))
+        assert approved.code == 0, approved.err
+        waits = suite.cli(*words)
+    assert waits.code == 0, waits.err
+
+
+def test_a_quota_that_is_used_up_is_429_with_retry_after_and_then_the_same_request_is_answered(suite):
+    key_id = json.loads(suite.cli("ca", "show", suite.issuing_ca, "--json").out)["key_id"]
+    path = f"/v1/certificates?profile=tls-server&ca={suite.issuing_ca}"
+    csr, key = csr_of(suite), {"Idempotency-Key": uuid.uuid4().hex}
+
+    set_quota(suite, key_id, 1, 720)
+    try:
+        def over_quota():
+            answer = suite.api("POST", path, data=csr, headers={**PKCS10, **key})
+            assert answer.status_code in (201, 429), answer.text
+            return [answer] if answer.status_code == 429 else key.update({"Idempotency-Key": uuid.uuid4().hex})  # a list: such an answer counts as false
+        [answer] = wait_for(over_quota, 20, "the new quota holds")
+        assert f"key '{key_id}': its quota of 1 signatures at once and 720 an hour is used up" in problem(answer, 429, "exhausted")
+        assert 1 <= int(answer.headers["Retry-After"]) <= 5
+        time.sleep(int(answer.headers["Retry-After"]))
+        again = suite.api("POST", path, data=csr, headers={**PKCS10, **key})
+        assert again.status_code == 201, again.text
+    finally:
+        set_quota(suite, key_id, 0, 0)
