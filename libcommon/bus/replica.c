@@ -15,10 +15,9 @@
 #define PATIENCE_SHARE       8                      /* or this part of the time left, when that is less */
 #define PROBE_TIMEOUT        (2 * CH_SECOND)
 #define GLANCE               (20 * CH_MILLISECOND) /* how often a waiting exchange looks after its connection */
-* /
 
-	/* One exchange: send, then receive, both on one aio whose callback goes on by itself. */
-	struct slot {
+/* One exchange: send, then receive, both on one aio whose callback goes on by itself. */
+struct slot {
 	struct replica *replica;
 	struct slot *next;
 	int pipe; /* the connection when the exchange began; 0: none */
