@@ -2,10 +2,9 @@
 /* quorum.c: `chancery quorum`: which officers approve a tenant's actions, asked of the vaults directly. */
 #include "client.h"
 #include "output.h"
-#include "vault_connection.h"
+#include "vault_action.h"
 
 #include "conf/conf.h"
-#include "vaultclient/vaultclient.h"
 #include "x509/operator.h"
 
 #include <stdio.h>
@@ -191,60 +190,31 @@ static char *officers_text(const Chancery__Quorum *quorum)
 	return ch_buffer_steal_text(&text);
 }
 
-static bool propose(struct vault_connection *connection, const struct wanted *wanted, const char *officers,
-		    ProtobufCMessage **reply, struct ch_error *err)
-{
-	Chancery__ProposeActionRequest request = CHANCERY__PROPOSE_ACTION_REQUEST__INIT;
-	CH_AUTO(ch_string) version = ch_format("%llu", (unsigned long long)wanted->message.version);
-	CH_AUTO(ch_string) required = ch_format("%u", wanted->message.required);
-	const char *values[][2] = { { "version", version },
-				    { "required", required },
-				    { "officers", officers } };
-	Chancery__ActionField asked[CH_COUNT(values)], *list[CH_COUNT(values)];
-	const struct ch_bus_call call = { .request_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_PROPOSE_ACTION,
-					  .request = &request.base,
-					  .reply_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_ACTION_REPLY,
-					  .reply_descriptor = &chancery__action_reply__descriptor };
-
-	for (size_t i = 0; i < CH_COUNT(values); i++) {
-		chancery__action_field__init(&asked[i]);
-		asked[i].name = (char *)(uintptr_t)values[i][0];
-		asked[i].value = (char *)(uintptr_t)values[i][1];
-		list[i] = &asked[i];
-	}
-	request.kind = CHANCERY__ACTION_KIND__ACTION_CHANGE_QUORUM;
-	request.fields = list;
-	request.n_fields = CH_COUNT(values);
-	if (!vault_connection_call(connection, &call, reply, err))
-		return false;
-	return ((Chancery__ActionReply *)*reply)->action ||
-	       ch_fail(err, CH_INTERNAL, "the vault answered without an action");
-}
-
-static bool put_in_force(struct vault_connection *connection, struct wanted *wanted,
-			 const Chancery__Action *action, ProtobufCMessage **reply, struct ch_error *err)
+/* With the approvals of the officers of the one in force. */
+static bool put_in_force(struct vault_connection *connection, struct wanted *wanted, char *officers,
+			 ProtobufCMessage **reply, struct ch_error *err)
 {
 	Chancery__ChangeQuorumRequest request = CHANCERY__CHANGE_QUORUM_REQUEST__INIT;
-	uint8_t message_id[16];
+	CH_AUTO(ch_string) version = ch_format("%llu", (unsigned long long)wanted->message.version);
+	CH_AUTO(ch_string) required = ch_format("%u", wanted->message.required);
+	CH_AUTO(vault_action) action = CH_NONE;
+	const struct ch_action_field changed[] = { { "version", version },
+						   { "required", required },
+						   { "officers", officers } };
 
-	if (strcmp(action->state, "approved") != 0)
-		return ch_fail(
-			err, CH_UNAVAILABLE,
-			"the change waits for officers: %zu of %u approved it. The others: chancery approve "
-			"%s; then run this again",
-			action->n_approved_by, action->approvals_required, action->action_id);
-	ch_vault_action_message_id(action->action_id, message_id);
+	if (!vault_action_approved(connection, CHANCERY__ACTION_KIND__ACTION_CHANGE_QUORUM, changed,
+				   CH_COUNT(changed), &action, err))
+		return false;
 	request.quorum = &wanted->message;
-	request.action_id = action->action_id;
+	request.action_id = (char *)(uintptr_t)action.id;
 	return call_quorum(connection, CHANCERY__PAYLOAD_TYPE__PAYLOAD_CHANGE_QUORUM, &request.base,
-			   message_id, reply, err);
+			   action.message_id, reply, err);
 }
 
 static bool change(struct cli *cli, struct wanted *wanted, struct ch_error *err)
 {
 	CH_AUTO(vault_connection) connection = NULL;
 	CH_AUTO(ch_proto) before = NULL;
-	CH_AUTO(ch_proto) proposed = NULL;
 	CH_AUTO(ch_proto) after = NULL;
 	CH_AUTO(ch_string) officers = officers_text(&wanted->message);
 	const Chancery__Quorum *old;
@@ -266,8 +236,7 @@ static bool change(struct cli *cli, struct wanted *wanted, struct ch_error *err)
 	}
 
 	/* 2. Proposed to the old one, and in force with its approvals. */
-	if (!propose(connection, wanted, officers, &proposed, err) ||
-	    !put_in_force(connection, wanted, ((const Chancery__ActionReply *)proposed)->action, &after, err))
+	if (!put_in_force(connection, wanted, officers, &after, err))
 		return false;
 	print_quorum(cli, ((const Chancery__QuorumReply *)after)->quorum);
 	return true;

@@ -4,10 +4,8 @@
  * changes a key, or takes a copy of it. What needs officers is proposed first; run again, it is found and,
  * when enough of them approved, done.
  */
+#include "vault_action.h"
 #include "vault_key.h"
-
-#include "action/action.h"
-#include "vaultclient/vaultclient.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,17 +21,14 @@
 struct order {
 	struct cli *cli;
 	struct vault_connection *connection;
-	ProtobufCMessage *keys;   /* ListKeysReply: what `key` points into */
-	const Chancery__Key *key; /* as it is now */
-	ProtobufCMessage *proposed;
-	const char *action_id; /* approved; "" : none was needed */
-	uint8_t message_id[16];
-	bool has_message_id;
+	ProtobufCMessage *keys;     /* ListKeysReply: what `key` points into */
+	const Chancery__Key *key;   /* as it is now */
+	struct vault_action action; /* its id is NULL: none was needed */
 };
 
 static void order_free(struct order *order)
 {
-	ch_proto_free(order->proposed);
+	vault_action_free(&order->action);
 	ch_proto_free(order->keys);
 	vault_connection_close(order->connection);
 }
@@ -42,7 +37,6 @@ CH_DEFINE_AUTO_VALUE(order, struct order, order_free)
 static bool begin(struct cli *cli, struct order *order, struct ch_error *err)
 {
 	order->cli = cli;
-	order->action_id = "";
 	return vault_connection_open(cli, &order->connection, err) &&
 	       vault_key_list(order->connection, &order->keys, err) &&
 	       vault_key_find(order->keys, cli->arguments[0], &order->key, err);
@@ -50,50 +44,10 @@ static bool begin(struct cli *cli, struct order *order, struct ch_error *err)
 
 /* --- officers --- */
 
-static bool propose(struct order *order, Chancery__ActionKind kind, const struct ch_action_field *fields,
-		    size_t count, struct ch_error *err)
-{
-	Chancery__ProposeActionRequest request = CHANCERY__PROPOSE_ACTION_REQUEST__INIT;
-	Chancery__ActionField asked[CH_ACTION_FIELDS_CAP], *list[CH_ACTION_FIELDS_CAP];
-	const struct ch_bus_call call = { .request_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_PROPOSE_ACTION,
-					  .request = &request.base,
-					  .reply_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_ACTION_REPLY,
-					  .reply_descriptor = &chancery__action_reply__descriptor };
-
-	for (size_t i = 0; i < count; i++) {
-		chancery__action_field__init(&asked[i]);
-		asked[i].name = fields[i].name;
-		asked[i].value = fields[i].value;
-		list[i] = &asked[i];
-	}
-	request.kind = kind;
-	request.fields = list;
-	request.n_fields = count;
-	return vault_connection_call(order->connection, &call, &order->proposed, err);
-}
-
-/* Proposes it, or finds what was proposed before; goes on only where enough officers approved. */
 static bool approved(struct order *order, Chancery__ActionKind kind, const struct ch_action_field *fields,
 		     size_t count, struct ch_error *err)
 {
-	const Chancery__Action *action;
-
-	if (!propose(order, kind, fields, count, err))
-		return false;
-	action = ((const Chancery__ActionReply *)order->proposed)->action;
-	if (!action)
-		return ch_fail(err, CH_INTERNAL, "the vault answered without an action");
-	if (strcmp(action->state, "approved") != 0)
-		return ch_fail(
-			err, CH_UNAVAILABLE,
-			"%s waits for officers: %zu of %u approved it: chancery approve %s; then run this "
-			"again",
-			ch_action_kind_name(kind), action->n_approved_by, action->approvals_required,
-			action->action_id);
-	order->action_id = action->action_id;
-	ch_vault_action_message_id(action->action_id, order->message_id);
-	order->has_message_id = true;
-	return true;
+	return vault_action_approved(order->connection, kind, fields, count, &order->action, err);
 }
 
 static bool send(struct order *order, Chancery__PayloadType type, const ProtobufCMessage *request,
@@ -104,7 +58,7 @@ static bool send(struct order *order, Chancery__PayloadType type, const Protobuf
 					  .request = request,
 					  .reply_type = reply_type,
 					  .reply_descriptor = descriptor,
-					  .message_id = order->has_message_id ? order->message_id : NULL,
+					  .message_id = order->action.id ? order->action.message_id : NULL,
 					  .timeout_us = PATIENCE_US };
 
 	return vault_connection_call(order->connection, &call, reply, err);
@@ -137,7 +91,7 @@ static bool change_state(struct cli *cli, const char *to, bool needs_approval, s
 		return false;
 	request.key_id = order.key->key_id;
 	request.state = (char *)(uintptr_t)to;
-	request.action_id = (char *)(uintptr_t)order.action_id;
+	request.action_id = (char *)(uintptr_t)(order.action.id ? order.action.id : "");
 	request.reason = (char *)(uintptr_t)cli_value_or(cli, "reason", "");
 	if (!send(&order, CHANCERY__PAYLOAD_TYPE__PAYLOAD_CHANGE_KEY_STATE, &request.base,
 		  CHANCERY__PAYLOAD_TYPE__PAYLOAD_KEY_REPLY, &chancery__key_reply__descriptor, &reply, err))
@@ -292,7 +246,7 @@ bool cli_vault_key_set_policy(struct cli *cli, struct ch_error *err)
 		return false;
 	request.key_id = order.key->key_id;
 	request.policy = &wanted.policy;
-	request.action_id = (char *)(uintptr_t)order.action_id;
+	request.action_id = (char *)(uintptr_t)(order.action.id ? order.action.id : "");
 	if (!send(&order, CHANCERY__PAYLOAD_TYPE__PAYLOAD_CHANGE_KEY_POLICY, &request.base,
 		  CHANCERY__PAYLOAD_TYPE__PAYLOAD_KEY_REPLY, &chancery__key_reply__descriptor, &reply, err))
 		return false;
@@ -330,7 +284,7 @@ bool cli_vault_key_export(struct cli *cli, struct ch_error *err)
 	if (!approved(&order, CHANCERY__ACTION_KIND__ACTION_EXPORT_KEY, fields, CH_COUNT(fields), err))
 		return false;
 	request.key_id = order.key->key_id;
-	request.action_id = (char *)(uintptr_t)order.action_id;
+	request.action_id = (char *)(uintptr_t)(order.action.id ? order.action.id : "");
 	if (!send(&order, CHANCERY__PAYLOAD_TYPE__PAYLOAD_EXPORT_KEY, &request.base,
 		  CHANCERY__PAYLOAD_TYPE__PAYLOAD_EXPORT_KEY_REPLY, &chancery__export_key_reply__descriptor,
 		  &reply, err))

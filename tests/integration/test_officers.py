@@ -157,7 +157,7 @@ def test_the_quorum_changes_with_the_approvals_of_the_one_in_force(suite, docume
     # 1. Proposed by an operator at the vaults; it waits, and holds only after two of the old officers.
     file = quorum_file(tmp_path / "quorum.yaml", suite, 1, ["officer", "officer-2"])
     waits = suite.cli("quorum", "change", file)
-    assert waits.code == UNAVAILABLE and "0 of 2 approved it" in waits.err
+    assert waits.code == UNAVAILABLE and "change-quorum waits for officers: 0 of 2 approved it" in waits.err
     change = waiting_action(waits.err)
     assert as_officer(suite, "officer-3", "approve", change).code == 0
     assert suite.cli("quorum", "change", file).code == UNAVAILABLE
