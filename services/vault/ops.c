@@ -130,7 +130,11 @@ static const struct vault_key *find_subject(void *state, struct ch_view public_k
 	if (!store_find_key_by_public_key(finder->vault->db, public_key_info, &finder->key, err) ||
 	    !vault_key_verify_read(finder->vault, &finder->key, err))
 		return NULL;
-	return &finder->key;
+	if (vault_state_may_be_certified(finder->key.state))
+		return &finder->key;
+	ch_fail(err, CH_CONFLICT, "key '%s' is %s: no certificate is made for it", finder->key.key_id,
+		finder->key.state);
+	return NULL;
 }
 
 static void free_action(struct work *work)

@@ -176,6 +176,36 @@ def test_a_number_that_was_edited_refuses(vault, edit):
     assert result["code"] == DENIED and "its last number was changed outside the vault" in result["message"], result
 
 
+def test_a_number_of_before_refuses_with_its_seal(vault):
+    ca = vault.make_ca("Renumbered CA")
+    assert vault.sign("crl", ca["key_id"], "crl", crl_tbs(ca["name"], 9))["code"] == 0
+    vault.psql(f"CREATE TABLE kept AS SELECT * FROM keys WHERE key_id = '{ca['key_id']}'")
+    assert vault.sign("crl", ca["key_id"], "crl", crl_tbs(ca["name"], 10))["code"] == 0
+    vault.psql("UPDATE keys SET last_number = kept.last_number, last_tbs_sha256 = kept.last_tbs_sha256, number_seal = kept.number_seal "
+               "FROM kept WHERE keys.key_id = kept.key_id; DROP TABLE kept")
+    result = vault.sign("crl", ca["key_id"], "crl", crl_tbs(ca["name"], 11))
+    assert result["code"] == DENIED and "its last number was changed outside the vault" in result["message"], result
+
+
+def test_two_vaults_that_change_a_key_at_once_lose_no_change(vault):
+    """Each CA certificate of a key sets its limits anew: a version each."""
+    root = vault.make_ca("Contended Root")
+    certificates = [lone.ca_tbs(root, root, days=4000 + i) for i in range(10)]
+    actions = [vault.approve_certificate(root["key_id"], tbs) for tbs in certificates]
+    before = int(vault.psql(f"SELECT policy_version FROM keys WHERE key_id = '{root['key_id']}'"))
+    with second_vault(vault) as port:
+        ports = [vault.port, port]
+        commands = []
+        for i, (tbs, action) in enumerate(zip(certificates, actions)):
+            vault.port = ports[i % 2]
+            commands.append(vault.probe_command("issuer", "sign", root["key_id"], "ca-certificate", vault.file(tbs), "--action", action))
+        vault.port = ports[0]
+        running = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for words in commands]
+        results = [json.loads(process.communicate(timeout=60)[0]) for process in running]
+    assert all(result["code"] == 0 for result in results), results
+    assert int(vault.psql(f"SELECT policy_version FROM keys WHERE key_id = '{root['key_id']}'")) == before + 10
+
+
 def test_keys_of_before_there_were_seals_are_sealed_once(vault):
     key = vault.generate("issuer", "ecdsa-p256", "ocsp")
     sealed = vault.psql("SELECT string_agg(encode(seal, 'hex'), ',' ORDER BY key_id) FROM keys WHERE key_id <> '" + key["key_id"] + "'")
@@ -441,6 +471,16 @@ def test_a_retired_ca_signs_crls_only_and_a_compromised_one_nothing(vault):
     assert vault.sign("crl", ca["key_id"], "crl", crl_tbs(ca["name"], 1))["code"] == 0
     assert command(vault, "compromise", ca["key_id"]).returncode == 0
     wait_for(lambda: vault.sign("crl", ca["key_id"], "crl", crl_tbs(ca["name"], 2))["code"] == CONFLICT, 5, "no more CRLs")
+
+
+def test_no_certificate_is_made_for_a_compromised_key(vault):
+    root = vault.make_ca("Above Root")
+    below = vault.generate("issuer", "ecdsa-p256", lone.CA_PURPOSES, "--subject", vault.file(name("Below CA").public_bytes()))
+    below["name"] = name("Below CA")
+    assert command(vault, "compromise", below["key_id"]).returncode == 0
+    tbs = lone.ca_tbs(root, below, days=365)
+    result = vault.sign("issuer", root["key_id"], "ca-certificate", tbs, action=vault.approve_certificate(root["key_id"], tbs))
+    assert result["code"] == CONFLICT and "is compromised: no certificate is made for it" in result["message"], result
 
 
 def test_a_pre_active_key_is_activated_by_officers(vault):

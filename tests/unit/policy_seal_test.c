@@ -136,6 +136,19 @@ static void a_number_is_bound_to_its_key_and_bytes(void **state)
 	assert_false(ch_view_equal(ch_view_of(&a), ch_view_of(&d)));
 }
 
+static void numbers_compare_by_value(void **state)
+{
+	(void)state;
+	assert_true(vault_number_compare("9", "10") < 0);
+	assert_true(vault_number_compare("10", "9") > 0);
+	assert_int_equal(vault_number_compare("1427247692705959881058285969449495136382746624",
+					      "1427247692705959881058285969449495136382746624"),
+			 0);
+	assert_true(vault_number_compare("1427247692705959881058285969449495136382746623",
+					 "1427247692705959881058285969449495136382746624") < 0);
+	assert_true(vault_number_compare("0", "1") < 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -144,6 +157,7 @@ int main(void)
 		cmocka_unit_test(what_moves_from_one_list_to_another_changes_it),
 		cmocka_unit_test(the_form_of_today_stays),
 		cmocka_unit_test(a_number_is_bound_to_its_key_and_bytes),
+		cmocka_unit_test(numbers_compare_by_value),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,6 +52,8 @@ static void only_an_active_key_signs_and_a_retired_one_its_crls(void **state)
 			assert_int_equal(vault_state_signs(names[i], (Chancery__Purpose)purpose),
 					 active || crl);
 		}
+	for (size_t i = 0; i < CH_COUNT(names); i++)
+		assert_int_equal(vault_state_may_be_certified(names[i]), i < 2);
 	assert_false(vault_state_signs("ACTIVE", PURPOSE(CRL)));
 	assert_false(vault_state_signs("", PURPOSE(CRL)));
 }

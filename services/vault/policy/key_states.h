@@ -14,6 +14,8 @@ struct vault_transition {
 bool vault_state_known(const char *name);
 /* May a key in this state sign for this purpose? */
 bool vault_state_signs(const char *name, Chancery__Purpose purpose);
+/* A key that is to sign, now or later: officers who certify another one overlooked something. */
+bool vault_state_may_be_certified(const char *name);
 /* NULL: there is no such way. */
 const struct vault_transition *vault_transition_find(const char *from, const char *to);
 /* "suspended, compromised, retired"; "nothing". The caller frees it. */

@@ -22,14 +22,6 @@ static char *decimal(struct ch_view number)
 	return text;
 }
 
-/* As strcmp, of decimal numbers without sign and leading zeros. */
-static int compare(const char *a, const char *b)
-{
-	size_t a_size = strlen(a), b_size = strlen(b);
-
-	return a_size != b_size ? (a_size < b_size ? -1 : 1) : strcmp(a, b);
-}
-
 static bool refuse_number(struct vault *vault, const struct vault_key *key, const struct vault_number *number,
 			  const char **reason, struct ch_error *err)
 {
@@ -51,7 +43,8 @@ static bool check_row(struct vault *vault, const struct vault_key *key, const st
 	struct ch_error why = CH_NONE;
 
 	if (vault_seal_check(vault, VAULT_SEAL_NUMBER, ch_view_of(&packed), ch_view_of(&number->seal), &why))
-		return true;
+		return vault_seal_number_goes_on(vault, key->key_id, number->last) ||
+		       refuse_number(vault, key, number, reason, err);
 	if (why.code == CH_DENIED)
 		return refuse_number(vault, key, number, reason, err);
 	*reason = "unavailable";
@@ -63,7 +56,7 @@ static bool check_row(struct vault *vault, const struct vault_key *key, const st
 static bool may_follow(const struct vault_key *key, const struct vault_number *last, const char *number,
 		       struct ch_view tbs_sha256, bool *taken, struct ch_error *err)
 {
-	int order = compare(number, last->last);
+	int order = vault_number_compare(number, last->last);
 
 	*taken = order == 0 && ch_view_equal(ch_view_of(&last->tbs_sha256), tbs_sha256);
 	if (order > 0 || *taken || (order == 0 && !last->tbs_sha256.size))
@@ -99,8 +92,11 @@ static bool take(struct vault *vault, const struct vault_key *key, const char *n
 	if (!may_follow(key, &last, number, tbs_sha256, &taken, err))
 		return false;
 	*reason = "database";
-	return (taken || write_number(vault, transaction, key->key_id, number, tbs_sha256, err)) &&
-	       ch_db_commit(&transaction, err);
+	if ((!taken && !write_number(vault, transaction, key->key_id, number, tbs_sha256, err)) ||
+	    !ch_db_commit(&transaction, err))
+		return false;
+	(void)vault_seal_number_goes_on(vault, key->key_id, number);
+	return true;
 }
 
 bool vault_take_number(struct vault *vault, const struct vault_key *key, struct ch_view number,

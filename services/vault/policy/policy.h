@@ -17,6 +17,8 @@ struct vault;
 struct ch_bytes vault_key_pack(const struct vault_key *key);
 /* number: decimal; tbs_sha256 is empty before the first one. */
 struct ch_bytes vault_number_pack(const char *key_id, const char *number, struct ch_view tbs_sha256);
+/* As strcmp, of decimal numbers without sign and leading zeros. */
+int vault_number_compare(const char *a, const char *b);
 
 /* --- seal.c --- */
 
@@ -47,7 +49,9 @@ bool vault_seal_first_sight(struct vault *vault, struct ch_view content);
  * Only what is sealed may be given: a made-up version would shut out the real ones.
  */
 bool vault_seal_goes_on(struct vault *vault, const char *name, uint64_t version);
-/* The same question, and nothing is remembered of it. */
+/* The same of a key's last number, decimal without leading zeros. */
+bool vault_seal_number_goes_on(struct vault *vault, const char *key_id, const char *number);
+/* The same question as of vault_seal_goes_on, and nothing is remembered of it. */
 bool vault_seal_would_go_on(struct vault *vault, const char *name, uint64_t version);
 
 /* --- sealed_rows.c --- */

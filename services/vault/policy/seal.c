@@ -23,6 +23,7 @@ struct digest {
 struct version {
 	char *name;
 	uint64_t highest;
+	char *number; /* the last that it signed, decimal; NULL: none seen */
 	UT_hash_handle hh;
 };
 
@@ -63,6 +64,7 @@ void vault_seals_free(struct vault_seals *seals)
 	{
 		HASH_DEL(seals->versions, version);
 		free(version->name);
+		free(version->number);
 		free(version);
 	}
 	pthread_mutex_destroy(&seals->lock);
@@ -114,6 +116,37 @@ bool vault_seal_first_sight(struct vault *vault, struct ch_view content)
 	       remember(vault->seals, &vault->seals->told, digest);
 }
 
+/* With the lock held. */
+static struct version *find_version(struct vault_seals *seals, const char *name)
+{
+	struct version *found;
+
+	HASH_FIND_STR(seals->versions, name, found);
+	if (!found) {
+		found = ch_alloc(sizeof(*found));
+		found->name = ch_strdup(name);
+		HASH_ADD_KEYPTR(hh, seals->versions, found->name, strlen(found->name), found);
+	}
+	return found;
+}
+
+bool vault_seal_number_goes_on(struct vault *vault, const char *key_id, const char *number)
+{
+	struct vault_seals *seals = vault->seals;
+	struct version *found;
+	bool goes_on;
+
+	pthread_mutex_lock(&seals->lock);
+	found = find_version(seals, key_id);
+	goes_on = !found->number || vault_number_compare(number, found->number) >= 0;
+	if (goes_on) {
+		free(found->number);
+		found->number = ch_strdup(number);
+	}
+	pthread_mutex_unlock(&seals->lock);
+	return goes_on;
+}
+
 bool vault_seal_goes_on(struct vault *vault, const char *name, uint64_t version)
 {
 	struct vault_seals *seals = vault->seals;
@@ -121,12 +154,7 @@ bool vault_seal_goes_on(struct vault *vault, const char *name, uint64_t version)
 	bool goes_on;
 
 	pthread_mutex_lock(&seals->lock);
-	HASH_FIND_STR(seals->versions, name, found);
-	if (!found) {
-		found = ch_alloc(sizeof(*found));
-		found->name = ch_strdup(name);
-		HASH_ADD_KEYPTR(hh, seals->versions, found->name, strlen(found->name), found);
-	}
+	found = find_version(seals, name);
 	goes_on = version >= found->highest;
 	if (goes_on)
 		found->highest = version;

@@ -86,6 +86,13 @@ struct ch_bytes vault_key_pack(const struct vault_key *key)
 	return pack(&sealed.base);
 }
 
+int vault_number_compare(const char *a, const char *b)
+{
+	size_t a_size = strlen(a), b_size = strlen(b);
+
+	return a_size != b_size ? (a_size < b_size ? -1 : 1) : strcmp(a, b);
+}
+
 struct ch_bytes vault_number_pack(const char *key_id, const char *number, struct ch_view tbs_sha256)
 {
 	Chancery__SealedNumber sealed = CHANCERY__SEALED_NUMBER__INIT;

@@ -55,6 +55,11 @@ bool vault_state_signs(const char *name, Chancery__Purpose purpose)
 	return state && (state->purposes & 1u << purpose);
 }
 
+bool vault_state_may_be_certified(const char *name)
+{
+	return strcmp(name, "pre-active") == 0 || strcmp(name, "active") == 0;
+}
+
 const struct vault_transition *vault_transition_find(const char *from, const char *to)
 {
 	for (size_t i = 0; i < CH_COUNT(transitions); i++)
