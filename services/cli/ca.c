@@ -129,7 +129,7 @@ static bool check_key(const struct creation *creation, struct ch_error *err)
 		return false;
 	subject = ch_name_text(ch_view_of(&name));
 	const struct ch_action_field fields[] = {
-		{ (char *)(uintptr_t) "label", subject },
+		{ (char *)(uintptr_t) "label", creation->document.name },
 		{ (char *)(uintptr_t) "algorithm", creation->document.key },
 		{ (char *)(uintptr_t) "purposes",
 		  (char *)(uintptr_t) "end-entity-certificate,ca-certificate,crl" },

@@ -135,7 +135,7 @@ static bool propose(struct preparing *p, Chancery__ActionKind kind, const struct
 static bool propose_key(struct preparing *p, struct ch_error *err)
 {
 	const struct ch_action_field fields[] = {
-		{ (char *)(uintptr_t) "label", p->ca.subject },
+		{ (char *)(uintptr_t) "label", p->ca.document.name },
 		{ (char *)(uintptr_t) "algorithm", p->ca.document.key },
 		{ (char *)(uintptr_t) "purposes",
 		  (char *)(uintptr_t) "end-entity-certificate,ca-certificate,crl" },
@@ -196,7 +196,7 @@ static bool make_key(struct preparing *p, struct ch_error *err)
 	request.n_purposes = CH_COUNT(purposes);
 	request.subject_der =
 		(ProtobufCBinaryData){ .len = p->ca.subject_der.size, .data = p->ca.subject_der.data };
-	request.label = p->ca.subject;
+	request.label = p->ca.document.name;
 	request.action_id = p->action->action_id;
 	request.max_validity_seconds = p->ca.document.crl.validity_us / CH_SECOND + CRL_TOLERANCE_SECONDS;
 	if (!ch_digest("sha256", ch_buffer_view(&seed), digest, &size, err) ||

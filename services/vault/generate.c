@@ -370,7 +370,10 @@ static void fill_key(struct vault *vault, const Chancery__GenerateKeyRequest *as
 		key->timestamp_policies[i] = ch_strdup(ask->timestamp_policies[i]);
 }
 
-static bool set_policy(struct vault_key *key, const Chancery__GenerateKeyRequest *ask, struct ch_error *err)
+/* It only narrows what the key may do, except for the audit mode: that certificates are recorded one by one
+ * is for officers to give up (change-key-policy), and the action to make the key says nothing of it. */
+static bool set_policy(struct vault_key *key, const Chancery__GenerateKeyRequest *ask,
+		       const struct key_kind *kind, struct ch_error *err)
 {
 	int64_t validity_us = key->max_validity_us;
 
@@ -378,6 +381,10 @@ static bool set_policy(struct vault_key *key, const Chancery__GenerateKeyRequest
 		return true;
 	if (!vault_policy_valid(ask->policy, key, err))
 		return ch_fail_in(err, "policy");
+	if (kind->needs_approval && strcmp(ask->policy->audit_mode, "summary") == 0)
+		return ch_fail(err, CH_DENIED,
+			       "policy: a %s key is made with each signature audited; officers may change it",
+			       kind->name);
 	vault_policy_set(key, ask->policy);
 	if (!key->max_validity_us)
 		key->max_validity_us = validity_us;
@@ -514,7 +521,7 @@ bool vault_handle_generate_key(void *state, const struct ch_bus_request *request
 	if (made && !found) {
 		fill_key(vault, ask, kind, tenant, &key);
 		key.request_id = ch_bytes_copy(request_id);
-		made = set_policy(&key, ask, err) && use_approval(vault, request, ask, kind, err) &&
+		made = set_policy(&key, ask, kind, err) && use_approval(vault, request, ask, kind, err) &&
 		       make_and_record(vault, request, request_id, &key, err);
 	}
 	pthread_mutex_unlock(&vault->generate_lock);

@@ -213,6 +213,14 @@ def test_a_key_may_want_more_officers_than_the_quorum(vault):
     assert sign(vault, key, octets, proposed["id"])["code"] == 0
 
 
+def test_a_key_that_officers_approved_is_audited_one_by_one(vault):
+    """The issuer may narrow what the key may do, but not leave its certificates out of the record."""
+    action = vault.approved("generate-key", key_fields("Quiet Root"), ("officer", "second"))
+    answer = ask_for_key(vault, "Quiet Root", action, "--audit", "summary")
+    assert answer["code"] == DENIED and "each signature audited" in answer["message"]
+    assert ask_for_key(vault, "Quiet Root", action)["code"] == 0
+
+
 def test_who_is_no_officer_of_the_quorum(vault, root, tbs):
     action = vault.propose("issuer", "ca-certificate", vault.certificate_fields(root["key_id"], tbs))
     refused(vault, vault.approve(action, "requester"), "operator 'requester' is no officer", DENIED, "approval-officer")
