@@ -60,6 +60,7 @@ static void wait_breaker(struct fixture *fixture, size_t i, enum hsm_breaker_sta
 static void a_stopped_hsm_delays_callers_by_little_and_serves_again_when_it_goes_on(void **state)
 {
 	struct fixture *fixture = *state;
+	int64_t stopped_at_us;
 	uint64_t signatures;
 	struct test_key key;
 	struct load load;
@@ -70,9 +71,12 @@ static void a_stopped_hsm_delays_callers_by_little_and_serves_again_when_it_goes
 	wait_signatures(&load, 50);
 	pid = worker_pid(fixture, 0);
 	assert_int_equal(kill(pid, SIGSTOP), 0);
+	stopped_at_us = ch_monotonic_us();
 	wait_breaker(fixture, 0, HSM_BREAKER_OPEN);
 	signatures = status_of(fixture, 0).signatures;
-	wait_signatures(&load, 500);
+	while (ch_monotonic_us() - stopped_at_us <
+	       SHOULD_TAKE_US + CH_SECOND / 2) /* who waited for it would show */
+		wait_signatures(&load, 100);
 	assert_int_equal(status_of(fixture, 0).signatures, signatures);
 	assert_int_equal(kill(pid, SIGCONT), 0);
 	wait_breaker(fixture, 0, HSM_BREAKER_CLOSED);
