@@ -16,6 +16,14 @@
 #include <time.h>
 #include <utlist.h>
 
+/* gcc's ThreadSanitizer knows that sem_post happens before sem_wait, but not before sem_clockwait. */
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#define WOKEN_BY_POST(semaphore) __tsan_acquire(semaphore)
+#else
+#define WOKEN_BY_POST(semaphore) ((void)0)
+#endif
+
 enum waiting {
 	QUEUED,   /* in the queue */
 	LEADS,    /* in the queue, and has been given a slot */
@@ -185,6 +193,7 @@ static bool wait_wake(struct waiter *waiter)
 	while (sem_clockwait(&waiter->wake, CLOCK_MONOTONIC, &until) != 0)
 		if (errno != EINTR)
 			return false;
+	WOKEN_BY_POST(&waiter->wake);
 	return true;
 }
 
@@ -234,7 +243,7 @@ static void serve(struct ch_batcher *batcher, struct waiter *waiter)
 
 bool ch_batcher_run(struct ch_batcher *batcher, struct ch_batch_item *item, struct ch_error *err)
 {
-	struct waiter waiter = { .item = item };
+	struct waiter waiter = { .item = item, .state = QUEUED };
 
 	item->done = false;
 	sem_init(&waiter.wake, 0, 0);
