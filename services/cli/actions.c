@@ -106,7 +106,12 @@ bool action_approve(struct cli *cli, const cJSON *action, cJSON **after, struct 
 	CH_AUTO(officer_key) key = NULL;
 	const char *certificate_file, *key_file, *name;
 
-	if (!cli_require(cli, "cert", &certificate_file, err) || !cli_require(cli, "key", &key_file, err) ||
+	/* A key in a token cannot be libcurl's too: it may be another than the one that the command asks
+	 * with. */
+	certificate_file = cli_value(cli, "officer-cert");
+	key_file = cli_value(cli, "officer-key");
+	if ((!certificate_file && !cli_require(cli, "cert", &certificate_file, err)) ||
+	    (!key_file && !cli_require(cli, "key", &key_file, err)) ||
 	    !officer_key_open(certificate_file, key_file, &key, err))
 		return false;
 	name = officer_key_holder(key)->name;

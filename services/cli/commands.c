@@ -60,11 +60,17 @@ const struct cli_options cli_json_options = CLI_OPTIONS(json_options);
 	"privilegeWithdrawn|"                                                                        \
 	"aACompromise"
 
+#define OPTIONS_OFFICER                                                                                 \
+	OPTION_FILE("officer-cert", "FILE", "PEM certificate to approve with, default that of --cert"), \
+		OPTION_FILE("officer-key", "KEY", "its key: PEM file or PKCS#11 URI, default that of --key")
+
 static const struct cli_option ca_create_options[] = {
+	OPTIONS_OFFICER,
 	OPTION("check", NULL, "prepare and check, but do not approve"),
 	OPTION("wait", NULL, "wait for the other officers' approvals"),
 };
 static const struct cli_option approve_options[] = {
+	OPTIONS_OFFICER,
 	OPTION("check", NULL, "show what would be signed, but do not sign"),
 };
 static const struct cli_option action_list_options[] = {

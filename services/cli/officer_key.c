@@ -2,11 +2,13 @@
 /* officer_key.c: opens an officer's key and signs documents with it. Called by actions.c. */
 #include "officer_key.h"
 
+#include "officer_token.h"
 #include "x509/x509.h"
 
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define KEY_CAP 65536
 
@@ -16,7 +18,8 @@ CH_DEFINE_AUTO_POINTER(officer_key_context, EVP_PKEY_CTX, EVP_PKEY_CTX_free)
 struct officer_key {
 	struct ch_operator holder;
 	struct ch_bytes certificate;
-	EVP_PKEY *private_key;
+	struct officer_token *token; /* NULL: the key is from a file */
+	EVP_PKEY *private_key;       /* of the token where there is one, else its own */
 };
 
 void officer_key_close(struct officer_key *key)
@@ -24,7 +27,9 @@ void officer_key_close(struct officer_key *key)
 	if (!key)
 		return;
 	ch_bytes_free(&key->certificate);
-	EVP_PKEY_free(key->private_key);
+	if (!key->token)
+		EVP_PKEY_free(key->private_key);
+	officer_token_close(key->token);
 	free(key);
 }
 
@@ -39,7 +44,7 @@ static bool read_certificate(struct officer_key *key, const char *file, X509 **c
 	       ch_fail(err, CH_DENIED, "'%s': operator '%s' is no officer", file, key->holder.name);
 }
 
-static bool read_key(struct officer_key *key, const char *file, X509 *certificate, struct ch_error *err)
+static bool read_file(struct officer_key *key, const char *file, struct ch_error *err)
 {
 	CH_AUTO(ch_secret) text = CH_NONE;
 	CH_AUTO(officer_bio) bio = NULL;
@@ -50,6 +55,17 @@ static bool read_key(struct officer_key *key, const char *file, X509 *certificat
 	key->private_key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
 	if (!key->private_key)
 		return ch_fail_openssl(err, CH_INVALID, "'%s' holds no private key", file);
+	return true;
+}
+
+static bool read_key(struct officer_key *key, const char *file, X509 *certificate, struct ch_error *err)
+{
+	bool in_token = strncmp(file, OFFICER_TOKEN_SCHEME, strlen(OFFICER_TOKEN_SCHEME)) == 0;
+
+	if (in_token ? !officer_token_open(file, &key->token, err) : !read_file(key, file, err))
+		return false;
+	if (in_token)
+		key->private_key = officer_token_key(key->token);
 	if (EVP_PKEY_eq(key->private_key, X509_get0_pubkey(certificate)) != 1)
 		return ch_fail(err, CH_INVALID, "'%s' is not the key of officer '%s's certificate", file,
 			       key->holder.name);

@@ -11,7 +11,7 @@ struct officer_key;
 
 /*
  * certificate_file  PEM
- * key_file          PEM of its private key
+ * key_file          PEM of its private key, or a PKCS#11 URI (officer_token.h)
  * Errors  CH_NOT_FOUND, CH_INVALID name the file; CH_DENIED the certificate is no officer's
  */
 CH_MUST_USE bool officer_key_open(const char *certificate_file, const char *key_file,

@@ -4,6 +4,7 @@ officer alone cannot do, and a quorum that is changed by the one in force. The v
 import concurrent.futures
 import json
 import re
+import subprocess
 import time
 
 import pytest
@@ -127,6 +128,35 @@ def test_an_activation_that_is_repeated_after_a_crash_is_no_replay(suite, docume
     again = suite.api("POST", f"/v1/cas/{ca['name']}/activation", json={"action": used["id"]})
     assert again.status_code == 200, again.text
     assert again.json()["state"] == "active"
+
+
+def test_an_officers_key_may_be_in_a_token(suite, document, tmp_path, monkeypatch):
+    """SoftHSM2 stands in for a smart card; who asks (the TLS client) and who approves are two keys then."""
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path}/tokens\nobjectstore.backend = file\n")
+    (tmp_path / "pin").write_text("123456")
+    (tmp_path / "pin").chmod(0o400)
+    monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "softhsm2.conf"))
+    certificate, key = suite.client("officer-2")
+    for words in (["openssl", "pkcs8", "-topk8", "-nocrypt", "-in", key, "-out", tmp_path / "key.p8"],
+                  ["softhsm2-util", "--init-token", "--free", "--label", "card", "--pin", "123456", "--so-pin", "654321"],
+                  ["softhsm2-util", "--import", tmp_path / "key.p8", "--token", "card", "--label", "officer 2", "--id", "01",
+                   "--pin", "123456"]):
+        subprocess.run(words, check=True, capture_output=True)
+    uri = f"pkcs11:token=card;object=officer%202?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source={tmp_path}/pin"
+    waits = as_officer(suite, "officer", "ca", "create", document)
+    action_id = waiting_action(waits.err)
+    done = as_officer(suite, "officer", "approve", action_id, "--officer-cert", certificate, "--officer-key", uri)
+    assert done.code == 0, done.err
+    assert action(suite, action_id)["approved_by"] == ["officer", "officer-2"]
+    for wrong, said in ((uri.replace("officer%202", "nobody"), "no private key 'nobody'"), (uri.replace("card", "cord"), "no token 'cord'"),
+                        (uri.replace("officer%202", "officer%2"), "not percent-encoded"), (uri.split("&")[0], "names no pin-source")):
+        failed = as_officer(suite, "officer", "approve", action_id, "--officer-cert", certificate, "--officer-key", wrong)
+        assert failed.code != 0 and said in failed.err, failed.err
+    (tmp_path / "pin").chmod(0o600)
+    (tmp_path / "pin").write_text("000000")
+    failed = as_officer(suite, "officer", "approve", action_id, "--officer-cert", certificate, "--officer-key", uri)
+    assert failed.code == DENIED and "refused the log-in" in failed.err
 
 
 def test_a_requester_sees_no_action_and_approves_none(suite):
