@@ -13,7 +13,6 @@
 #include <string.h>
 
 #define GENERATE_LIMIT_US (60 * CH_SECOND)
-#define COPY_LIMIT_US     (15 * CH_SECOND)
 #define LABEL_CAP         128
 #define ORIGIN_CAP        128
 #define POLICIES_CAP      16
@@ -130,27 +129,6 @@ static bool check_same(const struct vault_key *key, const Chancery__GenerateKeyR
 
 /* --- step 3: making it --- */
 
-bool vault_run_on(struct vault *vault, size_t hsm, Chancery__HsmRequest *request, bool once, int64_t limit_us,
-		  Chancery__HsmReply **reply, struct ch_error *err)
-{
-	struct hsm_item item = { .request = request,
-				 .allowed = 1u << hsm,
-				 .once = once,
-				 .limit_us = limit_us,
-				 .deadline_us = ch_monotonic_us() + limit_us };
-
-	hsm_run(vault->hsms, &item, 1);
-	if (!item.reply) {
-		*err = item.err;
-		return false;
-	}
-	if (reply)
-		*reply = item.reply;
-	else
-		chancery__hsm_reply__free_unpacked(item.reply, NULL);
-	return true;
-}
-
 static bool generate_on(struct vault *vault, size_t hsm, struct vault_key *key, bool extractable,
 			struct ch_error *err)
 {
@@ -171,47 +149,6 @@ static bool generate_on(struct vault *vault, size_t hsm, struct vault_key *key, 
 	return true;
 }
 
-static bool wrap_on(struct vault *vault, size_t hsm, struct vault_key *key, struct ch_bytes *wrapped,
-		    struct ch_error *err)
-{
-	Chancery__HsmRequest request = CHANCERY__HSM_REQUEST__INIT;
-	Chancery__HsmWrap wrap = CHANCERY__HSM_WRAP__INIT;
-	Chancery__HsmReply *reply;
-
-	wrap.key_id = key->key_id;
-	wrap.algorithm = (char *)key->algorithm->name;
-	request.wrap = &wrap;
-	if (!vault_run_on(vault, hsm, &request, false, COPY_LIMIT_US, &reply, err))
-		return false;
-	*wrapped = ch_bytes_copy(ch_view(reply->wrapped.data, reply->wrapped.len));
-	chancery__hsm_reply__free_unpacked(reply, NULL);
-	return true;
-}
-
-static bool unwrap_on(struct vault *vault, size_t hsm, struct vault_key *key, struct ch_view wrapped,
-		      struct ch_error *err)
-{
-	Chancery__HsmRequest request = CHANCERY__HSM_REQUEST__INIT;
-	Chancery__HsmUnwrap unwrap = CHANCERY__HSM_UNWRAP__INIT;
-
-	unwrap.key_id = key->key_id;
-	unwrap.algorithm = (char *)key->algorithm->name;
-	unwrap.label = key->label;
-	unwrap.wrapped = (ProtobufCBinaryData){ .len = wrapped.size, .data = (uint8_t *)wrapped.data };
-	request.unwrap = &unwrap;
-	return vault_run_on(vault, hsm, &request, true, COPY_LIMIT_US, NULL, err);
-}
-
-static bool lock_on(struct vault *vault, size_t hsm, struct vault_key *key, struct ch_error *err)
-{
-	Chancery__HsmRequest request = CHANCERY__HSM_REQUEST__INIT;
-	Chancery__HsmLock lock = CHANCERY__HSM_LOCK__INIT;
-
-	lock.key_id = key->key_id;
-	request.lock = &lock;
-	return vault_run_on(vault, hsm, &request, false, COPY_LIMIT_US, NULL, err);
-}
-
 /* Best effort: a key that nothing records can sign nothing. */
 static void destroy_everywhere(struct vault *vault, struct vault_key *key)
 {
@@ -224,45 +161,11 @@ static void destroy_everywhere(struct vault *vault, struct vault_key *key)
 
 		destroy.key_id = key->key_id;
 		request.destroy = &destroy;
-		if ((up & 1u << i) && !vault_run_on(vault, i, &request, false, COPY_LIMIT_US, NULL, &err))
+		if ((up & 1u << i) &&
+		    !vault_run_on(vault, i, &request, false, VAULT_COPY_LIMIT_US, NULL, &err))
 			ch_log_warn("unused key '%s' stays on HSM '%s': %s", key->key_id,
 				    hsm_pool_name(vault->hsms, i), err.message);
 	}
-}
-
-/* The copy signs something that nobody can have foreseen, and the public key verifies it. */
-static bool prove_on(struct vault *vault, size_t hsm, struct vault_key *key, struct ch_error *err)
-{
-	Chancery__HsmRequest request = CHANCERY__HSM_REQUEST__INIT;
-	Chancery__HsmSign sign = CHANCERY__HSM_SIGN__INIT;
-	Chancery__HsmReply *reply;
-	uint8_t message[32], digest[64];
-	size_t size = sizeof(message);
-	bool proven;
-
-	ch_random(message, sizeof(message));
-	memcpy(digest, message, sizeof(message));
-	if (key->algorithm->digest[0] &&
-	    !ch_digest(key->algorithm->digest, ch_view(message, sizeof(message)), digest, &size, err))
-		return false;
-	sign.key_id = key->key_id;
-	sign.algorithm = (char *)key->algorithm->name;
-	sign.digest = (char *)key->algorithm->digest;
-	sign.data = (ProtobufCBinaryData){ .len = size, .data = digest };
-	request.sign = &sign;
-	if (!vault_run_on(vault, hsm, &request, false, COPY_LIMIT_US, &reply, err))
-		return false;
-	proven = ch_verify_signature(key->algorithm, ch_view_of(&key->public_key_info),
-				     ch_view(message, sizeof(message)),
-				     ch_view(reply->signature.data, reply->signature.len), err);
-	chancery__hsm_reply__free_unpacked(reply, NULL);
-	return proven || ch_fail_in(err, "copy on HSM '%s'", hsm_pool_name(vault->hsms, hsm));
-}
-
-static void add_residency(struct vault *vault, struct vault_key *key, size_t hsm)
-{
-	key->residency = ch_realloc(key->residency, (key->residency_count + 1) * sizeof(char *));
-	key->residency[key->residency_count++] = ch_strdup(hsm_pool_name(vault->hsms, hsm));
 }
 
 /* An HSM that is up and has least to do makes the key. */
@@ -291,22 +194,13 @@ static bool choose_hsm(struct vault *vault, size_t *chosen, struct ch_error *err
 	return least != UINT32_MAX || ch_fail(err, CH_UNAVAILABLE, "no HSM is up");
 }
 
-static bool copy_to(struct vault *vault, size_t to, struct vault_key *key, struct ch_view wrapped,
-		    struct ch_error *err)
-{
-	if (!unwrap_on(vault, to, key, wrapped, err) || !prove_on(vault, to, key, err))
-		return false;
-	add_residency(vault, key, to);
-	return true;
-}
-
 /* Copies to all others. A copy that cannot be made fails the key, unless single copies are accepted. */
 static bool copy_to_others(struct vault *vault, size_t from, struct vault_key *key, struct ch_bytes *wrapped,
 			   struct ch_error *err)
 {
 	bool accepted = vault->config->single_copy_accepted;
 
-	if (!wrap_on(vault, from, key, wrapped, err)) {
+	if (!vault_copy_wrap(vault, from, key, wrapped, err)) {
 		ch_fail_in(err, "%s key cannot be copied to another HSM (single_copy_accepted is %s)",
 			   key->algorithm->name, accepted ? "true" : "false");
 		if (accepted)
@@ -314,14 +208,14 @@ static bool copy_to_others(struct vault *vault, size_t from, struct vault_key *k
 		return accepted;
 	}
 	for (size_t i = 0; i < hsm_pool_count(vault->hsms); i++) {
-		if (i == from || copy_to(vault, i, key, ch_view_of(wrapped), err))
+		if (i == from || vault_copy_to(vault, i, key, ch_view_of(wrapped), err))
 			continue;
 		if (!accepted)
 			return ch_fail_in(err, "copy to HSM '%s'", hsm_pool_name(vault->hsms, i));
 		ch_log_warn("key '%s' has no copy on HSM '%s': %s", key->key_id,
 			    hsm_pool_name(vault->hsms, i), err->message);
 	}
-	return lock_on(vault, from, key, err);
+	return vault_copy_lock(vault, from, key, err);
 }
 
 static bool make_key(struct vault *vault, struct vault_key *key, struct ch_bytes *wrapped,
@@ -332,11 +226,11 @@ static bool make_key(struct vault *vault, struct vault_key *key, struct ch_bytes
 
 	if (!choose_hsm(vault, &from, err) || !generate_on(vault, from, key, copies, err))
 		return false;
-	if (!prove_on(vault, from, key, err)) {
+	if (!vault_copy_prove(vault, from, key, err)) {
 		destroy_everywhere(vault, key);
 		return false;
 	}
-	add_residency(vault, key, from);
+	vault_copy_recorded(vault, key, from);
 	if (!copies || copy_to_others(vault, from, key, wrapped, err))
 		return true;
 	destroy_everywhere(vault, key);

@@ -53,7 +53,7 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && strcmp(argv[1], HSM_WORKER_OPTION) == 0)
 		return hsm_worker_main(argv[2]);
-	if (has_option(argc, argv, VAULT_INIT_OPTION))
+	if (has_option(argc, argv, VAULT_INIT_OPTION) || has_option(argc, argv, VAULT_INIT_ONE_OPTION))
 		return vault_init_hsms(argc, argv);
 	if (vault_local_find(argc, argv))
 		return vault_local_run(vault_local_find(argc, argv), argc, argv);

@@ -466,7 +466,24 @@ bool vault_handle_list_keys(void *state, const struct ch_bus_request *request, P
 	return false;
 }
 
-static Chancery__HsmStatus *status_message(struct vault *vault, size_t index)
+/* How many keys there are, and how many of them each HSM holds. */
+struct key_counts {
+	struct vault *vault;
+	uint32_t total;
+	uint32_t present[HSM_MAX];
+};
+
+static void count_key(void *context, const struct vault_key *key)
+{
+	struct key_counts *counts = context;
+	unsigned bits = vault_residency_bits(counts->vault, key);
+
+	counts->total++;
+	for (size_t i = 0; i < HSM_MAX; i++)
+		counts->present[i] += bits >> i & 1;
+}
+
+static Chancery__HsmStatus *status_message(struct vault *vault, size_t index, const struct key_counts *counts)
 {
 	const struct hsm_config *config = (const struct hsm_config *)vault->config->hsms.items + index;
 	Chancery__HsmStatus *message = CH_PROTO_NEW(Chancery__HsmStatus, chancery__hsm_status__init);
@@ -484,6 +501,8 @@ static Chancery__HsmStatus *status_message(struct vault *vault, size_t index)
 	message->sessions = status.sessions;
 	message->enabled = status.enabled;
 	message->last_error = ch_strdup(status.last_error);
+	message->keys_present = counts->present[index];
+	message->keys_total = counts->total;
 	return message;
 }
 
@@ -491,16 +510,21 @@ bool vault_handle_status(void *state, const struct ch_bus_request *request, Prot
 			 struct ch_error *err)
 {
 	struct vault *vault = state;
-	Chancery__VaultStatusReply *answer =
-		CH_PROTO_NEW(Chancery__VaultStatusReply, chancery__vault_status_reply__init);
+	struct key_counts counts = { .vault = vault };
+	Chancery__VaultStatusReply *answer;
+	struct ch_error no_counts;
 
 	(void)request;
 	(void)err;
+	/* The state of the HSMs is told without a database too. */
+	if (!store_list_all_keys(vault->db, count_key, &counts, &no_counts))
+		ch_log_warn("keys cannot be counted: %s", no_counts.message);
+	answer = CH_PROTO_NEW(Chancery__VaultStatusReply, chancery__vault_status_reply__init);
 	answer->instance = ch_strdup(vault->config->common.instance);
 	answer->n_hsms = hsm_pool_count(vault->hsms);
 	answer->hsms = ch_alloc(answer->n_hsms * sizeof(Chancery__HsmStatus *));
 	for (size_t i = 0; i < answer->n_hsms; i++)
-		answer->hsms[i] = status_message(vault, i);
+		answer->hsms[i] = status_message(vault, i, &counts);
 	*reply = &answer->base;
 	return true;
 }

@@ -26,6 +26,10 @@ static const struct ch_statement find_by_public_key = { "vault_find_by_public_ke
 static const struct ch_statement list_keys = {
 	"vault_list_keys", "SELECT " KEY_COLUMNS " FROM keys WHERE tenant_id = $1 ORDER BY created_at, key_id"
 };
+static const struct ch_statement list_all_keys = {
+	"vault_list_all_keys",
+	"SELECT " KEY_COLUMNS " FROM keys WHERE state <> 'destroyed' ORDER BY created_at, key_id"
+};
 static const struct ch_statement list_unsealed = {
 	"vault_list_unsealed",
 	"SELECT " KEY_COLUMNS " FROM keys WHERE seal IS NULL ORDER BY created_at, key_id"
@@ -244,6 +248,12 @@ bool store_list_keys(struct ch_db *db, const char *tenant,
 		     struct ch_error *err)
 {
 	return list(db, tenant, &list_keys, CH_PARAMETERS(ch_param_text(tenant)), each, context, err);
+}
+
+bool store_list_all_keys(struct ch_db *db, void (*each)(void *context, const struct vault_key *key),
+			 void *context, struct ch_error *err)
+{
+	return list(db, NULL, &list_all_keys, CH_NO_PARAMETERS, each, context, err);
 }
 
 bool store_list_unsealed(struct ch_db *db, void (*each)(void *context, const struct vault_key *key),

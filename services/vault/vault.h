@@ -123,12 +123,34 @@ bool vault_handle_change_quorum(void *state, const struct ch_bus_request *reques
 void vault_key_message(const struct vault_key *key, Chancery__Key *message);
 /* Bits of the pool's HSMs that hold the key. */
 unsigned vault_residency_bits(const struct vault *vault, const struct vault_key *key);
-/* Runs a request on this one HSM. once: not again where its worker is lost. reply may be NULL; else the
- * caller frees it. generate.c */
-CH_MUST_USE bool vault_run_on(struct vault *vault, size_t hsm, Chancery__HsmRequest *request, bool once,
-			      int64_t limit_us, Chancery__HsmReply **reply, struct ch_error *err);
 /* The body's deadline on the monotonic clock, at least now. */
 int64_t vault_deadline_us(const struct vault *vault, const struct ch_bus_request *request);
+
+/* --- replace.c --- */
+bool vault_handle_replace_hsm(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+			      struct ch_error *err);
+bool vault_handle_hsm_control(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+			      struct ch_error *err);
+
+/* --- copy.c: a key from one HSM to another --- */
+#define VAULT_COPY_LIMIT_US (15 * CH_SECOND)
+/* Runs a request on this one HSM. once: not again where its worker is lost. reply may be NULL; else the
+ * caller frees it. */
+CH_MUST_USE bool vault_run_on(struct vault *vault, size_t hsm, Chancery__HsmRequest *request, bool once,
+			      int64_t limit_us, Chancery__HsmReply **reply, struct ch_error *err);
+/* Under the key-encryption key; the caller frees *wrapped. */
+CH_MUST_USE bool vault_copy_wrap(struct vault *vault, size_t hsm, struct vault_key *key,
+				 struct ch_bytes *wrapped, struct ch_error *err);
+/* It cannot be wrapped any more. */
+CH_MUST_USE bool vault_copy_lock(struct vault *vault, size_t hsm, struct vault_key *key,
+				 struct ch_error *err);
+/* The HSM's copy signs something that nobody can have foreseen, and the public key verifies it. */
+CH_MUST_USE bool vault_copy_prove(struct vault *vault, size_t hsm, struct vault_key *key,
+				  struct ch_error *err);
+/* Unwraps it there and proves it; *key's residency says so. */
+CH_MUST_USE bool vault_copy_to(struct vault *vault, size_t to, struct vault_key *key, struct ch_view wrapped,
+			       struct ch_error *err);
+void vault_copy_recorded(struct vault *vault, struct vault_key *key, size_t hsm);
 
 /* --- keys.c: key rows in memory, at most VAULT_KEY_AGE_US old --- */
 #define VAULT_KEY_AGE_US (1 * CH_SECOND)
@@ -152,6 +174,10 @@ CH_MUST_USE bool store_find_key_by_public_key(struct ch_db *db, struct ch_view p
 CH_MUST_USE bool store_list_keys(struct ch_db *db, const char *tenant,
 				 void (*each)(void *context, const struct vault_key *key), void *context,
 				 struct ch_error *err);
+/* Of all tenants, but for destroyed ones. */
+CH_MUST_USE bool store_list_all_keys(struct ch_db *db,
+				     void (*each)(void *context, const struct vault_key *key), void *context,
+				     struct ch_error *err);
 /* Of all tenants: keys of before there were seals. */
 CH_MUST_USE bool store_list_unsealed(struct ch_db *db,
 				     void (*each)(void *context, const struct vault_key *key), void *context,
@@ -233,8 +259,9 @@ void vault_refusals_note(struct vault_refusals *refusals, const struct vault_ref
 void vault_refusals_flush(struct vault_refusals *refusals);
 
 /* --- init_hsms.c --- */
-#define VAULT_INIT_OPTION "--init-hsms"
-/* `chancery-vault --config FILE --init-hsms`. Returns the exit code. */
+#define VAULT_INIT_OPTION     "--init-hsms"
+#define VAULT_INIT_ONE_OPTION "--init-hsm"
+/* `chancery-vault --config FILE --init-hsms …`. Returns the exit code. */
 int vault_init_hsms(int argc, char **argv);
 
 #endif

@@ -57,8 +57,10 @@ class LoneVault:
         self.owner = database
         self._make_identities(extra_officers)
         self._make_tokens()
+        (self.dir / "shares").mkdir(mode=0o700)
         self._configure(keys)
-        self._run(BUILD / "bin" / "chancery-vault", "--config", self.dir / "vault.yaml", "--init-hsms")
+        self._run(BUILD / "bin" / "chancery-vault", "--config", self.dir / "vault.yaml", "--init-hsms",
+                  "--share-directory", self.dir / "shares")
         self.init_quorum(required, officers)
         self.start()
 

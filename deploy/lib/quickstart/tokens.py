@@ -29,6 +29,9 @@ def prepare(suite):
         write_file(directory / "softhsm2.conf", CONFIGURATION.format(tokens=directory / "tokens"), 0o400, owner)
         if not (directory / "pin").exists():
             write_file(directory / "pin", secrets.token_hex(16), 0o400, owner)
+    suite.path("custodians").mkdir(exist_ok=True)
+    os.chmod(suite.path("custodians"), 0o700)
+    os.chown(suite.path("custodians"), *owner)
 
 
 def appoint(suite, log, environment):
@@ -46,5 +49,6 @@ def appoint(suite, log, environment):
 def initialise(suite, log, environment):
     """Tokens that are initialised are left as they are. Gives what the vault tells."""
     done = run(["chpst", "-u", "chancery-vault", suite.path("bin/chancery-vault"), "--config",
-                suite.path("etc/vault-1.yaml"), "--init-hsms"], log, cwd="/", env=environment)
+                suite.path("etc/vault-1.yaml"), "--init-hsms", "--threshold", "2", "--shares", "3", "--share-directory",
+                suite.path("custodians")], log, cwd="/", env=environment)
     return done.stdout.strip().replace("\n", "; ")

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hsm.c: `chancery vault hsm status|add|replace|disable|enable`: the HSMs of the vault that is asked. Each
+ * vault has its own workers, so with several vaults the commands are given to each (--vault).
+ */
+#include "client.h"
+#include "output.h"
+#include "vault_action.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PATIENCE_US (60 * CH_SECOND) /* of one message; what is left then is asked for again */
+#define ROUNDS_CAP  1000
+
+/* --- status --- */
+
+static cJSON *status_json(const Chancery__VaultStatusReply *status)
+{
+	cJSON *rows = cJSON_CreateArray();
+
+	for (size_t i = 0; i < status->n_hsms; i++) {
+		const Chancery__HsmStatus *hsm = status->hsms[i];
+		cJSON *row = cJSON_CreateObject();
+
+		cJSON_AddStringToObject(row, "vault", status->instance);
+		cJSON_AddStringToObject(row, "hsm", hsm->name);
+		cJSON_AddStringToObject(row, "state", hsm->state);
+		cJSON_AddStringToObject(row, "breaker", hsm->breaker);
+		cJSON_AddNumberToObject(row, "sessions", hsm->sessions);
+		cJSON_AddNumberToObject(row, "keys", hsm->keys_present);
+		cJSON_AddNumberToObject(row, "of", hsm->keys_total);
+		cJSON_AddNumberToObject(row, "signatures", (double)hsm->signatures);
+		cJSON_AddNumberToObject(row, "restarts", hsm->restarts);
+		cJSON_AddStringToObject(row, "last_error", hsm->last_error);
+		cJSON_AddItemToArray(rows, row);
+	}
+	return rows;
+}
+
+static void print_status(struct cli *cli, const ProtobufCMessage *reply)
+{
+	static const struct cli_column columns[] = {
+		{ "VAULT", "vault" },
+		{ "HSM", "hsm" },
+		{ "STATE", "state" },
+		{ "BREAKER", "breaker" },
+		{ "SESSIONS", "sessions" },
+		{ "KEYS", "keys" },
+		{ "OF", "of" },
+		{ "SIGNATURES", "signatures" },
+		{ "RESTARTS", "restarts" },
+		{ "LAST ERROR", "last_error" },
+	};
+	CH_AUTO(cJSON) rows = status_json((const Chancery__VaultStatusReply *)reply);
+
+	if (cli_flag(cli, "json"))
+		cli_print_json(rows);
+	else
+		cli_print_table(cli, rows, columns, CH_COUNT(columns));
+}
+
+static bool call_status(struct vault_connection *connection, Chancery__PayloadType type,
+			const ProtobufCMessage *request, ProtobufCMessage **reply, struct ch_error *err)
+{
+	const struct ch_bus_call call = { .request_type = type,
+					  .request = request,
+					  .reply_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_VAULT_STATUS_REPLY,
+					  .reply_descriptor = &chancery__vault_status_reply__descriptor,
+					  .timeout_us = PATIENCE_US };
+
+	return vault_connection_call(connection, &call, reply, err);
+}
+
+bool cli_hsm_status(struct cli *cli, struct ch_error *err)
+{
+	const Chancery__VaultStatusRequest request = CHANCERY__VAULT_STATUS_REQUEST__INIT;
+	CH_AUTO(vault_connection) connection = NULL;
+	CH_AUTO(ch_proto) reply = NULL;
+
+	if (!vault_connection_open(cli, &connection, err) ||
+	    !call_status(connection, CHANCERY__PAYLOAD_TYPE__PAYLOAD_VAULT_STATUS, &request.base, &reply,
+			 err))
+		return false;
+	print_status(cli, reply);
+	return true;
+}
+
+/* --- maintenance --- */
+
+static bool control(struct cli *cli, bool enabled, struct ch_error *err)
+{
+	Chancery__HsmControlRequest request = CHANCERY__HSM_CONTROL_REQUEST__INIT;
+	CH_AUTO(vault_connection) connection = NULL;
+	CH_AUTO(ch_proto) reply = NULL;
+
+	request.hsm = (char *)(uintptr_t)cli->arguments[0];
+	request.enabled = enabled;
+	if (!vault_connection_open(cli, &connection, err) ||
+	    !call_status(connection, CHANCERY__PAYLOAD_TYPE__PAYLOAD_HSM_CONTROL, &request.base, &reply, err))
+		return false;
+	if (!cli_flag(cli, "json"))
+		printf("%s: HSM '%s' is %s\n", ((const Chancery__VaultStatusReply *)reply)->instance,
+		       request.hsm, enabled ? "let in again" : "shut out: its token may be taken out");
+	print_status(cli, reply);
+	return true;
+}
+
+bool cli_hsm_disable(struct cli *cli, struct ch_error *err)
+{
+	return control(cli, false, err);
+}
+
+bool cli_hsm_enable(struct cli *cli, struct ch_error *err)
+{
+	return control(cli, true, err);
+}
+
+/* --- add, replace --- */
+
+static bool approve(struct vault_connection *connection, const char *hsm, struct vault_action *action,
+		    struct ch_error *err)
+{
+	const struct ch_action_field fields[] = { { (char *)(uintptr_t) "hsm", (char *)(uintptr_t)hsm } };
+
+	return vault_action_approved(connection, CHANCERY__ACTION_KIND__ACTION_REPLACE_HSM, fields,
+				     CH_COUNT(fields), action, err);
+}
+
+/* One message; the vault says how far it came. */
+static bool fill_on(struct vault_connection *connection, const char *hsm, const struct vault_action *action,
+		    ProtobufCMessage **reply, struct ch_error *err)
+{
+	Chancery__ReplaceHsmRequest request = CHANCERY__REPLACE_HSM_REQUEST__INIT;
+	const struct ch_bus_call call = { .request_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_REPLACE_HSM,
+					  .request = &request.base,
+					  .reply_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_REPLACE_HSM_REPLY,
+					  .reply_descriptor = &chancery__replace_hsm_reply__descriptor,
+					  .message_id = action->message_id,
+					  .timeout_us = PATIENCE_US };
+
+	request.hsm = (char *)(uintptr_t)hsm;
+	request.action_id = (char *)(uintptr_t)action->id;
+	return vault_connection_call(connection, &call, reply, err);
+}
+
+static bool is_done(const Chancery__ReplaceHsmReply *filled)
+{
+	return filled->copied + filled->present + filled->n_failed >= filled->total;
+}
+
+static bool report(const char *hsm, const Chancery__ReplaceHsmReply *filled, uint32_t copied,
+		   struct ch_error *err)
+{
+	for (size_t i = 0; i < filled->n_failed; i++)
+		fprintf(stderr, "%s\n", filled->failed[i]);
+	printf("HSM '%s' holds %u of %u keys: %u copied now, each proven by a signature that its public key "
+	       "verifies\n",
+	       hsm, filled->copied + filled->present, filled->total, copied);
+	return filled->n_failed == 0 ||
+	       ch_fail(err, CH_UNAVAILABLE, "%zu keys could not be brought to HSM '%s'", filled->n_failed,
+		       hsm);
+}
+
+bool cli_hsm_replace(struct cli *cli, struct ch_error *err)
+{
+	const char *hsm = cli->arguments[0];
+	CH_AUTO(vault_connection) connection = NULL;
+	CH_AUTO(vault_action) action = CH_NONE;
+	uint32_t copied = 0;
+
+	if (!vault_connection_open(cli, &connection, err) || !approve(connection, hsm, &action, err))
+		return false;
+	for (int round = 0; round < ROUNDS_CAP; round++) {
+		CH_AUTO(ch_proto) reply = NULL;
+		const Chancery__ReplaceHsmReply *filled;
+
+		if (!fill_on(connection, hsm, &action, &reply, err))
+			return false;
+		filled = (const Chancery__ReplaceHsmReply *)reply;
+		copied += filled->copied;
+		if (is_done(filled))
+			return report(hsm, filled, copied, err);
+		fprintf(stderr, "%u of %u keys …\n", filled->copied + filled->present, filled->total);
+	}
+	return ch_fail(err, CH_UNAVAILABLE, "HSM '%s' does not get full: see the vault's log", hsm);
+}
