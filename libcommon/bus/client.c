@@ -270,7 +270,7 @@ static bool read_reply(const struct attempt_state *state, struct ch_view envelop
 
 static bool may_retry(const struct ch_error *err)
 {
-	return err->code == CH_REPLAYED || (err->code == CH_EXPIRED && err->retryable) ||
+	return (err->code == CH_REPLAYED && err->retryable) || (err->code == CH_EXPIRED && err->retryable) ||
 	       (err->code == CH_UNAVAILABLE && err->retryable);
 }
 

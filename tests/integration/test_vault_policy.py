@@ -8,6 +8,7 @@ import stat
 import subprocess
 import time
 import urllib.request
+import uuid
 
 import pytest
 from cryptography.hazmat.primitives import keywrap, serialization
@@ -16,7 +17,7 @@ import lone_vault as lone
 from conftest import BUILD, free_port, wait_for
 from lone_vault import LoneVault, crl_tbs, end_entity_tbs, name, response_data
 
-DENIED, INVALID, CONFLICT, EXHAUSTED = 2, 1, 5, 7
+DENIED, INVALID, CONFLICT, EXHAUSTED, REPLAYED = 2, 1, 5, 7, 9
 CHANGED = "its policy row was changed outside the vault"
 
 
@@ -202,7 +203,7 @@ def test_two_vaults_that_change_a_key_at_once_lose_no_change(vault):
         vault.port = ports[0]
         running = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for words in commands]
         results = [json.loads(process.communicate(timeout=60)[0]) for process in running]
-    assert all(result["code"] == 0 for result in results), results
+    assert not [result for result in results if result["code"]]
     assert int(vault.psql(f"SELECT policy_version FROM keys WHERE key_id = '{root['key_id']}'")) == before + 10
 
 
@@ -540,6 +541,42 @@ def test_a_key_is_not_half_destroyed(vault):
     wait_for(lambda: vault.states()["b"] == "up", 30, "b is up")
     assert command(vault, "destroy", key["key_id"]).returncode == 0
     assert key["key_id"] not in objects_of(vault, "a") + objects_of(vault, "b")
+
+
+# What an operator's identity alone asks for, as no command would.
+ORDERS = {"activate": lambda key: ("change-state", key, "active"), "retire": lambda key: ("change-state", key, "retired"),
+          "destroy": lambda key: ("change-state", key, "destroyed"), "policy": lambda key: ("change-policy", key, "--audit", "summary"),
+          "export": lambda key: ("export", key)}
+
+
+def key_for(vault, order):
+    key = vault.generate("issuer", "ecdsa-p256", "ocsp", *(["--pre-active"] if order in ("activate", "destroy") else []))
+    return key["key_id"]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_an_identity_alone_does_not_do_what_needs_officers(vault, order):
+    key_id = key_for(vault, order)
+    before = vault.psql(f"SELECT * FROM keys WHERE key_id = '{key_id}'")
+    for sender in ("operator", "gateway"):
+        result = vault.probe(sender, *ORDERS[order](key_id))[0]
+        assert result["code"] == DENIED and "this needs officers' approval" in result["message"], result
+    for fields in ({"key": key_id, "policy-version": 1, "from": "active", "to": "suspended"},  # approved, and another thing
+                   {"key": uuid.uuid4().hex, "policy-version": 1, "from": "active", "to": "retired"}):
+        action = vault.approved("change-key-state", fields, service="operator")
+        result = vault.probe("operator", *ORDERS[order](key_id), "--action", action)[0]
+        assert result["code"] == DENIED, result
+    unapproved = vault.propose("operator", "export-key", {"key": key_id})["id"]
+    assert vault.probe("operator", *ORDERS[order](key_id), "--action", unapproved)[0]["code"] == DENIED
+    assert vault.psql(f"SELECT * FROM keys WHERE key_id = '{key_id}'") == before
+
+
+def test_an_approval_is_used_once(vault):
+    key_id = key_for(vault, "export")
+    action = vault.approved("export-key", {"key": key_id}, service="operator")
+    assert vault.probe("operator", "export", key_id, "--action", action)[0]["code"] == 0
+    again = vault.probe("operator", "export", key_id, "--action", action)[0]
+    assert again["code"] == REPLAYED, again
 
 
 # --- policy and export --------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@
  * MODE] [--pre-active] [--approvals N] [--action ID]
  *     sign KEY PURPOSE TBS-FILE… [--content FILE] [--action ID]
  *     propose KIND NAME=VALUE… [--seconds N] | approve ID CERTIFICATE SIGNATURE | action ID
+ *     change-state KEY STATE | export KEY | change-policy KEY [as for generate], each [--action ID]
  *     change-quorum VERSION REQUIRED NAME=DIGEST… --action ID
  *     load KEY PURPOSE TBS-FILE --seconds N --callers N --rate N | status
  */
@@ -362,6 +363,65 @@ static int approve(struct ch_bus_client *client, const struct options *options)
 	return call_action(client, options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_APPROVE_ACTION, &request.base);
 }
 
+/* --- orders about a key, as the options have them: no proposing, no looking --- */
+
+static int order(struct ch_bus_client *client, const struct options *options, Chancery__PayloadType type,
+		 const ProtobufCMessage *request, Chancery__PayloadType reply_type,
+		 const ProtobufCMessageDescriptor *descriptor)
+{
+	CH_AUTO(ch_proto) reply = NULL;
+	struct ch_error err = CH_NONE;
+
+	if (!call(client, options, type, request, reply_type, descriptor, &reply, &err)) {
+		put_error(err.code, err.message, err.retryable, err.retry_after_ms);
+		return 1;
+	}
+	printf("{\"code\":0}\n");
+	return 0;
+}
+
+static int change_state(struct ch_bus_client *client, const struct options *options)
+{
+	Chancery__ChangeKeyStateRequest request = CHANCERY__CHANGE_KEY_STATE_REQUEST__INIT;
+
+	if (options->word_count != 3)
+		return usage("change-state KEY STATE");
+	request.key_id = (char *)(uintptr_t)options->words[1];
+	request.state = (char *)(uintptr_t)options->words[2];
+	request.action_id = (char *)(uintptr_t)(options->action ? options->action : "");
+	return order(client, options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_CHANGE_KEY_STATE, &request.base,
+		     CHANCERY__PAYLOAD_TYPE__PAYLOAD_KEY_REPLY, &chancery__key_reply__descriptor);
+}
+
+static int change_policy(struct ch_bus_client *client, const struct options *options)
+{
+	Chancery__ChangeKeyPolicyRequest request = CHANCERY__CHANGE_KEY_POLICY_REQUEST__INIT;
+	Chancery__GenerateKeyRequest unused = CHANCERY__GENERATE_KEY_REQUEST__INIT;
+	Chancery__KeyPolicy policy = CHANCERY__KEY_POLICY__INIT;
+
+	if (options->word_count != 2)
+		return usage("change-policy KEY");
+	set_policy(options, &policy, &unused);
+	request.key_id = (char *)(uintptr_t)options->words[1];
+	request.policy = &policy;
+	request.action_id = (char *)(uintptr_t)(options->action ? options->action : "");
+	return order(client, options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_CHANGE_KEY_POLICY, &request.base,
+		     CHANCERY__PAYLOAD_TYPE__PAYLOAD_KEY_REPLY, &chancery__key_reply__descriptor);
+}
+
+static int export_key(struct ch_bus_client *client, const struct options *options)
+{
+	Chancery__ExportKeyRequest request = CHANCERY__EXPORT_KEY_REQUEST__INIT;
+
+	if (options->word_count != 2)
+		return usage("export KEY");
+	request.key_id = (char *)(uintptr_t)options->words[1];
+	request.action_id = (char *)(uintptr_t)(options->action ? options->action : "");
+	return order(client, options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_EXPORT_KEY, &request.base,
+		     CHANCERY__PAYLOAD_TYPE__PAYLOAD_EXPORT_KEY_REPLY,
+		     &chancery__export_key_reply__descriptor);
+}
+
 /* change-quorum VERSION REQUIRED NAME=DIGEST… --action ID */
 static int change_quorum(struct ch_bus_client *client, const struct options *options)
 {
@@ -470,10 +530,17 @@ static int run(struct ch_bus_client *client, const struct options *options)
 		const char *name;
 		int (*run)(struct ch_bus_client *client, const struct options *options);
 	} commands[] = {
-		{ "generate", generate },  { "sign", sign },
-		{ "load", run_load },      { "status", status },
-		{ "propose", propose },    { "approve", approve },
-		{ "action", show_action }, { "change-quorum", change_quorum },
+		{ "generate", generate },
+		{ "sign", sign },
+		{ "load", run_load },
+		{ "status", status },
+		{ "propose", propose },
+		{ "approve", approve },
+		{ "action", show_action },
+		{ "change-quorum", change_quorum },
+		{ "change-state", change_state },
+		{ "change-policy", change_policy },
+		{ "export", export_key },
 	};
 
 	for (size_t i = 0; i < CH_COUNT(commands); i++)

@@ -32,8 +32,11 @@ bool vault_action_mark_used(struct vault *vault, const struct ch_bus_request *re
 
 	if (!vault_used_check(vault->used, action_id, message_id, err) ||
 	    !store_use_action(vault->db, request->body->tenant, action_id, message_id,
-			      ch_clock_now_us(vault->clock), err))
+			      ch_clock_now_us(vault->clock), err)) {
+		if (err->code == CH_REPLAYED)
+			err->retryable = false; /* the same action again is used again */
 		return false;
+	}
 	vault_used_remember(vault->used, action_id, message_id);
 	return true;
 }

@@ -51,18 +51,16 @@ bool vault_seal_first_sight(struct vault *vault, struct ch_view content);
 bool vault_seal_goes_on(struct vault *vault, const char *name, uint64_t version);
 /* The same of a key's last number, decimal without leading zeros. */
 bool vault_seal_number_goes_on(struct vault *vault, const char *key_id, const char *number);
-/* The same question as of vault_seal_goes_on, and nothing is remembered of it. */
-bool vault_seal_would_go_on(struct vault *vault, const char *name, uint64_t version);
+/* The highest version that was given for it; 0: none. */
+uint64_t vault_seal_highest(struct vault *vault, const char *name);
 
 /* --- sealed_rows.c --- */
 
 /*
- * The row is as the vault wrote it, and not one of before. Raises the alert where it is not.
- * CH_DENIED "key '…': its policy row was changed outside the vault"; CH_UNAVAILABLE: no HSM.
+ * For a row that was just read: it is as the vault wrote it, and not one of before; where it looks like one,
+ * it is read again, for another thread or vault may have written meanwhile. Raises the alert and frees *key
+ * where it is not. CH_DENIED "key '…': its policy row was changed outside the vault"; CH_UNAVAILABLE: no HSM.
  */
-CH_MUST_USE bool vault_key_verify(struct vault *vault, const struct vault_key *key, struct ch_error *err);
-/* The same for a key that was just read from the database by key id, public key or request; reads it again
- * where another vault may have written a newer one meanwhile. Frees *key where it refuses. */
 CH_MUST_USE bool vault_key_verify_read(struct vault *vault, struct vault_key *key, struct ch_error *err);
 /* Sets key->seal for what the key now says. */
 CH_MUST_USE bool vault_key_seal(struct vault *vault, struct vault_key *key, struct ch_error *err);

@@ -162,17 +162,17 @@ bool vault_seal_goes_on(struct vault *vault, const char *name, uint64_t version)
 	return goes_on;
 }
 
-bool vault_seal_would_go_on(struct vault *vault, const char *name, uint64_t version)
+uint64_t vault_seal_highest(struct vault *vault, const char *name)
 {
 	struct vault_seals *seals = vault->seals;
 	struct version *found;
-	bool goes_on;
+	uint64_t highest;
 
 	pthread_mutex_lock(&seals->lock);
 	HASH_FIND_STR(seals->versions, name, found);
-	goes_on = !found || version >= found->highest;
+	highest = found ? found->highest : 0;
 	pthread_mutex_unlock(&seals->lock);
-	return goes_on;
+	return highest;
 }
 
 /* --- making and checking --- */

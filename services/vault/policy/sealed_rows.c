@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#define CHANGE_TRIES 8 /* that another vault may be faster */
+#define CHANGE_TRIES  50    /* that another thread or vault may be faster */
+#define LONGEST_PAUSE 20000 /* µs, before the next try */
 
 /* --- verifying --- */
 
@@ -28,7 +30,7 @@ static bool refuse_row(struct vault *vault, const struct vault_key *key, struct 
 	return false;
 }
 
-bool vault_key_verify(struct vault *vault, const struct vault_key *key, struct ch_error *err)
+static bool check_seal(struct vault *vault, const struct vault_key *key, struct ch_error *err)
 {
 	CH_AUTO(ch_bytes) packed = vault_key_pack(key);
 	struct ch_error why = CH_NONE;
@@ -39,30 +41,41 @@ bool vault_key_verify(struct vault *vault, const struct vault_key *key, struct c
 	if (!key->seal.size)
 		return refuse_row(vault, key, ch_view_of(&packed),
 				  "its policy row was changed outside the vault: it has no seal", err);
-	if (!vault_seal_check(vault, VAULT_SEAL_KEY, ch_view_of(&packed), ch_view_of(&key->seal), &why)) {
-		if (why.code == CH_DENIED)
-			return refuse_row(vault, key, ch_view_of(&packed),
-					  "its policy row was changed outside the vault", err);
-		*err = why;
-		return ch_fail_in(err, "key '%s'", key->key_id);
+	if (vault_seal_check(vault, VAULT_SEAL_KEY, ch_view_of(&packed), ch_view_of(&key->seal), &why))
+		return true;
+	if (why.code == CH_DENIED)
+		return refuse_row(vault, key, ch_view_of(&packed),
+				  "its policy row was changed outside the vault", err);
+	*err = why;
+	return ch_fail_in(err, "key '%s'", key->key_id);
+}
+
+/* A row is one of before only where a newer one was seen before this one was read: another thread or vault
+ * may write the next version at any moment. So what looks old is read again, and held against what was known
+ * then. */
+static bool check_order(struct vault *vault, struct vault_key *key, struct ch_error *err)
+{
+	CH_AUTO(ch_string) key_id = ch_strdup(key->key_id);
+	uint64_t known = vault_seal_highest(vault, key_id);
+
+	if (key->policy_version < known) {
+		vault_key_free(key);
+		if (!store_find_key(vault->db, key_id, key, err) || !check_seal(vault, key, err))
+			return false;
 	}
-	if (!vault_seal_goes_on(vault, key->key_id, key->policy_version))
+	if (key->policy_version < known) {
+		CH_AUTO(ch_bytes) packed = vault_key_pack(key);
+
 		return refuse_row(vault, key, ch_view_of(&packed),
 				  "its policy row was changed outside the vault: it is one of before", err);
+	}
+	(void)vault_seal_goes_on(vault, key_id, key->policy_version);
 	return true;
 }
 
 bool vault_key_verify_read(struct vault *vault, struct vault_key *key, struct ch_error *err)
 {
-	CH_AUTO(ch_string) key_id = ch_strdup(key->key_id);
-
-	/* What was read before another thread wrote the next version looks like one of before: again. */
-	if (!key->damaged && key->seal.size && !vault_seal_would_go_on(vault, key_id, key->policy_version)) {
-		vault_key_free(key);
-		if (!store_find_key(vault->db, key_id, key, err))
-			return false;
-	}
-	if (vault_key_verify(vault, key, err))
+	if (check_seal(vault, key, err) && check_order(vault, key, err))
 		return true;
 	vault_key_free(key);
 	return false;
@@ -95,6 +108,17 @@ static bool change_once(struct vault *vault, const char *key_id, vault_key_chang
 	       store_update_key(vault->db, key, read_version, err);
 }
 
+/* Of random length, so that those who met do not meet again. */
+static void pause_a_little(void)
+{
+	struct timespec pause = CH_NONE;
+	uint16_t random;
+
+	ch_random(&random, sizeof(random));
+	pause.tv_nsec = (long)(random % LONGEST_PAUSE) * 1000;
+	nanosleep(&pause, NULL);
+}
+
 bool vault_key_change(struct vault *vault, const char *key_id, vault_key_changer change, void *context,
 		      struct vault_key *changed, struct ch_error *err)
 {
@@ -111,6 +135,7 @@ bool vault_key_change(struct vault *vault, const char *key_id, vault_key_changer
 		}
 		if (err->code != CH_CONFLICT || !err->retryable)
 			return false;
+		pause_a_little();
 	}
 	return false;
 }
