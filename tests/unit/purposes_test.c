@@ -154,6 +154,7 @@ struct tbs_options {
 	int path_length;    /* -1: none */
 	unsigned key_usage; /* KU_…; 0: none */
 	bool duplicate, explicit_false, unique_id, trailing, unparsable;
+	const char *extended_key_usage[2]; /* OIDs; "" : an empty list */
 };
 
 static const struct tbs_options good_certificate = { .version = 2,
@@ -175,6 +176,20 @@ static void put_name(struct ch_der_writer *writer, const char *text)
 	ch_der_put_raw(writer, ch_view_of(&der));
 }
 
+static void put_extended_key_usage(struct ch_der_writer *writer, const char *const oids[2])
+{
+	CH_AUTO(ch_der_writer) list = CH_NONE;
+	CH_AUTO(ch_bytes) encoded = CH_NONE;
+	struct ch_error err;
+
+	ch_der_begin(&list, CH_DER_SEQUENCE);
+	for (size_t i = 0; i < 2 && oids[i] && oids[i][0]; i++)
+		assert_true(ch_der_put_oid(&list, oids[i], &err));
+	ch_der_finish(&list);
+	encoded = ch_der_done(&list);
+	ch_extension_put(writer, "2.5.29.37", false, ch_view_of(&encoded));
+}
+
 static void put_extensions(struct ch_der_writer *writer, const struct tbs_options *options)
 {
 	static const uint8_t null[] = { 0x05, 0x00 }, broken[] = { 0x30, 0x05, 0x01 };
@@ -191,6 +206,8 @@ static void put_extensions(struct ch_der_writer *writer, const struct tbs_option
 		ch_extension_basic_constraints(writer, options->ca == 1, options->path_length);
 	if (options->key_usage)
 		ch_extension_key_usage(writer, options->key_usage);
+	if (options->extended_key_usage[0])
+		put_extended_key_usage(writer, options->extended_key_usage);
 	if (options->duplicate)
 		ch_extension_key_usage(writer, KU_DIGITAL_SIGNATURE);
 	ch_extension_put(writer, "1.2.3.4", false,
@@ -310,6 +327,54 @@ static void each_rule_of_an_end_entity_certificate_is_held(void **state)
 			fail_msg("case %zu (%s) was allowed", i, cases[i].words);
 		assert_refused(fixture, cases[i].reason, cases[i].words);
 	}
+}
+
+/* What the vault would sign for a responder of its own, it signs for nobody else (RFC 6960 §4.2.2.2, RFC 3161
+ * §2.3). */
+static void a_responders_certificate_is_only_for_a_key_of_this_vault(void **state)
+{
+	static const char ocsp[] = "1.3.6.1.5.5.7.3.9", time[] = "1.3.6.1.5.5.7.3.8",
+			  web[] = "1.3.6.1.5.5.7.3.1";
+	struct fixture *fixture = *state;
+	struct tbs_options options = good_certificate;
+
+	options.extended_key_usage[0] = web;
+	assert_true(ask_certificate(fixture, purpose_end_entity, &options)); /* any key of anybody's */
+	options.extended_key_usage[1] = ocsp;
+	assert_false(ask_certificate(fixture, purpose_end_entity, &options));
+	assert_refused(fixture, "extended-key-usage", "id-kp-OCSPSigning: subject public key: no such key");
+	options.extended_key_usage[0] = time;
+	options.extended_key_usage[1] = NULL;
+	assert_false(ask_certificate(fixture, purpose_end_entity, &options));
+	assert_refused(fixture, "extended-key-usage", "id-kp-timeStamping: subject public key: no such key");
+	options.extended_key_usage[1] = ocsp;
+	assert_false(ask_certificate(fixture, purpose_end_entity, &options));
+	assert_refused(fixture, "extended-key-usage", "id-kp-OCSPSigning and id-kp-timeStamping");
+	options.extended_key_usage[0] = "";
+	assert_false(ask_certificate(fixture, purpose_end_entity, &options));
+	assert_refused(fixture, "malformed", "extendedKeyUsage is empty");
+
+	/* A key of the vault, but a CA's; then one for OCSP; then another tenant's. */
+	options.extended_key_usage[0] = ocsp;
+	options.extended_key_usage[1] = NULL;
+	options.key_fill = 0x22;
+	assert_false(ask_certificate(fixture, purpose_end_entity, &options));
+	assert_refused(fixture, "extended-key-usage", "is not one of tenant 'default' for that");
+	fixture->subordinate.purposes = 1u << CHANCERY__PURPOSE__PURPOSE_OCSP;
+	assert_true(ask_certificate(fixture, purpose_end_entity, &options));
+	strcpy(fixture->subordinate.tenant, "other");
+	assert_false(ask_certificate(fixture, purpose_end_entity, &options));
+	assert_refused(fixture, "extended-key-usage", "is not one of tenant 'default' for that");
+}
+
+static void a_certificate_for_the_issuing_key_itself_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tbs_options options = good_certificate;
+
+	options.key_fill = 0x11;
+	assert_false(ask_certificate(fixture, purpose_end_entity, &options));
+	assert_refused(fixture, "subject-key", "the public key is the issuing CA's own");
 }
 
 static void a_key_without_a_ca_certificate_issues_nothing(void **state)
@@ -935,6 +1000,8 @@ int main(void)
 		WITH_KEY(basic_constraints_without_ca_are_signed),
 		WITH_KEY(each_rule_of_an_end_entity_certificate_is_held),
 		WITH_KEY(a_key_without_a_ca_certificate_issues_nothing),
+		WITH_KEY(a_responders_certificate_is_only_for_a_key_of_this_vault),
+		WITH_KEY(a_certificate_for_the_issuing_key_itself_is_refused),
 		WITH_KEY(a_truncated_certificate_is_refused_at_every_length),
 		WITH_KEY(a_ca_certificate_comes_as_far_as_its_approvals),
 		WITH_KEY(a_root_comes_as_far_as_its_approvals_without_a_ca_certificate),

@@ -2,6 +2,38 @@
 /* purpose_end_entity.c: a certificate that can sign no other. Row of purposes.c. */
 #include "purposes.h"
 
+#include <string.h>
+
+#define BIT(name) (1u << CHANCERY__PURPOSE__PURPOSE_##name)
+
+/*
+ * Who may say OCSP or time in this CA's name is as good as the CA to whoever asks: only keys of this vault,
+ * made for that, so that a taken-over issuer gets no responder or authority of its own (RFC 6960 §4.2.2.2,
+ * RFC 3161 §2.3).
+ */
+static bool check_responder(struct vault_check *check, const struct tbs_certificate *tbs,
+			    struct ch_error *err)
+{
+	const char *use = tbs->may_sign_ocsp ? "id-kp-OCSPSigning" : "id-kp-timeStamping";
+	unsigned wanted = tbs->may_sign_ocsp ? BIT(OCSP) : BIT(TIMESTAMP);
+	const struct vault_key *subject;
+
+	if (tbs->may_sign_ocsp && tbs->may_stamp_time)
+		return vault_refuse(check, "extended-key-usage", err,
+				    "extendedKeyUsage has id-kp-OCSPSigning and id-kp-timeStamping");
+	subject = check->find_subject(check->find_state, tbs->public_key_info, err);
+	if (!subject) {
+		check->reason = "extended-key-usage";
+		return ch_fail_in(err, "extendedKeyUsage has %s: subject public key", use);
+	}
+	if (strcmp(subject->tenant, check->key->tenant) != 0 || !(subject->purposes & wanted))
+		return vault_refuse(
+			check, "extended-key-usage", err,
+			"extendedKeyUsage has %s, but key '%s' is not one of tenant '%s' for that", use,
+			subject->key_id, check->key->tenant);
+	return true;
+}
+
 bool purpose_end_entity(struct vault_check *check, struct ch_error *err)
 {
 	struct tbs_certificate tbs;
@@ -18,5 +50,9 @@ bool purpose_end_entity(struct vault_check *check, struct ch_error *err)
 	if (tbs.may_sign_certificates || tbs.may_sign_crls)
 		return vault_refuse(check, "key-usage", err, "keyUsage has %s, which is a CA's",
 				    tbs.may_sign_certificates ? "keyCertSign" : "cRLSign");
+	if (ch_view_equal(tbs.public_key_info, ch_view_of(&check->key->public_key_info)))
+		return vault_refuse(check, "subject-key", err, "the public key is the issuing CA's own");
+	if ((tbs.may_sign_ocsp || tbs.may_stamp_time) && !check_responder(check, &tbs, err))
+		return false;
 	return tbs_certificate_check_within_ca(check, &tbs, err);
 }

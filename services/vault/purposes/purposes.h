@@ -143,6 +143,7 @@ CH_MUST_USE bool vault_read_extensions(struct ch_view *in, struct vault_extensio
 /* NULL where it is absent. `last` is the arc after id-ce (2.5.29). */
 const struct vault_extension *vault_find_extension(const struct vault_extensions *extensions, uint8_t last);
 #define VAULT_CE_KEY_USAGE                  15
+#define VAULT_CE_EXTENDED_KEY_USAGE         37
 #define VAULT_CE_BASIC_CONSTRAINTS          19
 #define VAULT_CE_CRL_NUMBER                 20
 #define VAULT_CE_DELTA_CRL_INDICATOR        27
@@ -157,6 +158,7 @@ struct tbs_certificate {
 	bool has_basic_constraints, basic_constraints_critical, is_ca;
 	int32_t path_length; /* -1: absent */
 	bool has_key_usage, may_sign_certificates, may_sign_crls;
+	bool may_sign_ocsp, may_stamp_time; /* extendedKeyUsage: id-kp-OCSPSigning, id-kp-timeStamping */
 };
 /* RFC 5280 §4.1. CH_INVALID where it is not well formed DER of version 3; CH_TOO_LARGE over
  * CH_CERTIFICATE_CAP. */

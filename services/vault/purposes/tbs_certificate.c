@@ -90,6 +90,28 @@ static bool read_key_usage(const struct vault_extension *extension, struct tbs_c
 	return true;
 }
 
+/* RFC 5280 §4.2.1.12: SEQUENCE SIZE (1..MAX) OF KeyPurposeId. */
+static bool read_extended_key_usage(const struct vault_extension *extension, struct tbs_certificate *tbs,
+				    struct ch_error *err)
+{
+	static const uint8_t id_kp[] = { 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03 };
+	struct ch_view value = extension->value, list, purpose;
+
+	if (!ch_der_read(&value, CH_DER_SEQUENCE, "extendedKeyUsage", &list, err))
+		return false;
+	if (list.size == 0)
+		return ch_fail(err, CH_INVALID, "extendedKeyUsage is empty");
+	while (list.size) {
+		if (!ch_der_read(&list, CH_DER_OID, "extendedKeyUsage.keyPurposeId", &purpose, err))
+			return false;
+		if (purpose.size != sizeof(id_kp) + 1 || memcmp(purpose.data, id_kp, sizeof(id_kp)) != 0)
+			continue;
+		tbs->may_sign_ocsp = tbs->may_sign_ocsp || purpose.data[sizeof(id_kp)] == 9;
+		tbs->may_stamp_time = tbs->may_stamp_time || purpose.data[sizeof(id_kp)] == 8;
+	}
+	return true;
+}
+
 static bool read_extensions(struct ch_view *in, struct tbs_certificate *tbs, struct ch_error *err)
 {
 	struct vault_extensions extensions;
@@ -106,7 +128,10 @@ static bool read_extensions(struct ch_view *in, struct tbs_certificate *tbs, str
 	if (found && !read_basic_constraints(found, tbs, err))
 		return false;
 	found = vault_find_extension(&extensions, VAULT_CE_KEY_USAGE);
-	return !found || read_key_usage(found, tbs, err);
+	if (found && !read_key_usage(found, tbs, err))
+		return false;
+	found = vault_find_extension(&extensions, VAULT_CE_EXTENDED_KEY_USAGE);
+	return !found || read_extended_key_usage(found, tbs, err);
 }
 
 bool tbs_certificate_read(struct ch_view der, struct tbs_certificate *tbs, struct ch_error *err)
