@@ -23,12 +23,14 @@
 /* What keys there are: a key has exactly one of these sets of purposes, asked for by one service. */
 static const struct key_kind {
 	const char *name;
-	const char *caller;
+	const char *caller; /* and `operator`, where officers approve */
 	unsigned purposes;
 	bool has_subject, has_policies, has_origin;
 	bool needs_approval;
 } kinds[] = {
 	{ "CA", "issuer", CA_PURPOSES, true, false, false, true },
+	{ "system CA", "operator", BIT(SERVICE_IDENTITY) | BIT(CA_CERTIFICATE) | BIT(CRL), true, false, false,
+	  true },
 	{ "OCSP", "issuer", BIT(OCSP), false, false, false, false },
 	{ "timestamp", "issuer", BIT(TIMESTAMP), false, true, false, false },
 	{ "checkpoint", "audit", BIT(AUDIT_CHECKPOINT), false, false, true, false },
@@ -86,7 +88,8 @@ static bool check_ask(const Chancery__GenerateKeyRequest *ask, const char *servi
 	if (!*kind)
 		return ch_fail(err, CH_INVALID, "no kind of key has just these %zu purposes",
 			       ask->n_purposes);
-	if (strcmp((*kind)->caller, service) != 0)
+	if (strcmp((*kind)->caller, service) != 0 &&
+	    !((*kind)->needs_approval && strcmp(service, "operator") == 0))
 		return ch_fail(err, CH_DENIED, "service '%s' may not make a %s key, only '%s' may", service,
 			       (*kind)->name, (*kind)->caller);
 	if (!ch_algorithm_find(ask->algorithm))

@@ -63,7 +63,7 @@ static bool refuse(struct work *work, const char *reason)
 	return false;
 }
 
-/* A purpose has one caller; what another asks for is refused before any key is looked up. */
+/* What a service may never ask for is refused before any key is looked up. */
 static bool find_purpose(struct work *work, const struct ch_bus_request *request, struct ch_error *err)
 {
 	work->purpose = vault_purpose_find(work->item->purpose);
@@ -71,9 +71,12 @@ static bool find_purpose(struct work *work, const struct ch_bus_request *request
 		ch_fail(err, CH_INVALID, "purpose %d is not one of the vault's", (int)work->item->purpose);
 		return refuse(work, "purpose");
 	}
-	if (strcmp(request->sender->service, work->purpose->caller) != 0) {
-		ch_fail(err, CH_DENIED, "service '%s' may not ask for purpose '%s', only '%s' may",
-			request->sender->service, work->purpose->name, work->purpose->caller);
+	if (!vault_purpose_allows(work->purpose, request->sender->service)) {
+		ch_fail(err, CH_DENIED, "service '%s' may not ask for purpose '%s', only '%s'%s%s%s may",
+			request->sender->service, work->purpose->name, work->purpose->callers[0],
+			work->purpose->callers[1] ? " and '" : "",
+			work->purpose->callers[1] ? work->purpose->callers[1] : "",
+			work->purpose->callers[1] ? "'" : "");
 		return refuse(work, "caller");
 	}
 	return true;
@@ -159,7 +162,8 @@ static bool load_action(struct vault *vault, struct work *work, struct ch_error 
 						      : "database");
 }
 
-static bool check_bytes(struct vault *vault, struct work *work, struct ch_error *err)
+static bool check_bytes(struct vault *vault, struct work *work, const struct ch_bus_request *request,
+			struct ch_error *err)
 {
 	struct subject_finder finder = { .vault = vault };
 	const Chancery__SignItem *item = work->item;
@@ -171,6 +175,8 @@ static bool check_bytes(struct vault *vault, struct work *work, struct ch_error 
 		.policy = &vault->policy,
 		.now_us = ch_clock_now_us(vault->clock),
 		.tenant = work->key->tenant,
+		.sender_service = request->sender->service,
+		.sender_instance = request->sender->instance,
 		.to_be_signed = ch_view(item->to_be_signed.data, item->to_be_signed.len),
 		.content = ch_view(item->content.data, item->content.len),
 		.action = work->action ? &work->action->action : NULL,
@@ -217,7 +223,7 @@ static bool check_all(struct vault *vault, struct work *work, const struct ch_bu
 		      struct ch_error *err)
 {
 	return check_key(vault, work, request, err) && take_quota(vault, work, request, err) &&
-	       load_action(vault, work, err) && check_bytes(vault, work, err);
+	       load_action(vault, work, err) && check_bytes(vault, work, request, err);
 }
 
 /* Why a key's row could not be had. */

@@ -19,11 +19,12 @@
 
 /* Who may send what. Sign is narrowed further by each purpose's own caller (purposes.c). */
 static const struct ch_bus_route routes[] = {
-	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_SIGN, &chancery__sign_request__descriptor, FROM_SIGNERS, SIGN_CAP,
-	  CHANCERY__PAYLOAD_TYPE__PAYLOAD_SIGN_REPLY, vault_handle_sign },
+	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_SIGN, &chancery__sign_request__descriptor,
+	  FROM_DAEMONS | CH_FROM_OPERATOR, SIGN_CAP, CHANCERY__PAYLOAD_TYPE__PAYLOAD_SIGN_REPLY,
+	  vault_handle_sign },
 	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_GENERATE_KEY, &chancery__generate_key_request__descriptor,
-	  CH_FROM_ISSUER | CH_FROM_AUDIT, SMALL_CAP, CHANCERY__PAYLOAD_TYPE__PAYLOAD_GENERATE_KEY_REPLY,
-	  vault_handle_generate_key },
+	  CH_FROM_ISSUER | CH_FROM_AUDIT | CH_FROM_OPERATOR, SMALL_CAP,
+	  CHANCERY__PAYLOAD_TYPE__PAYLOAD_GENERATE_KEY_REPLY, vault_handle_generate_key },
 	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_KEYS, &chancery__list_keys_request__descriptor,
 	  CH_FROM_ISSUER | CH_FROM_AUDIT | CH_FROM_GATEWAY | CH_FROM_OPERATOR, SMALL_CAP,
 	  CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_KEYS_REPLY, vault_handle_list_keys },

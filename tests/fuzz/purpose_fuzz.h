@@ -47,6 +47,8 @@ static inline void fuzz_purpose(bool (*check)(struct vault_check *check, struct 
 					.policy = &limits,
 					.now_us = FUZZ_NOW,
 					.tenant = "",
+					.sender_service = "ocsp",
+					.sender_instance = "ocsp-1",
 					.to_be_signed = to_be_signed,
 					.content = content,
 					.find_subject = fuzz_find_subject,

@@ -43,6 +43,11 @@ def rfc4514(subject):
     return "CN=" + re.sub(r'([,+"\\<>;])', r"\\\1", subject.native["common_name"])
 
 
+def certificate_end(tbs):
+    """notAfter of a TBSCertificate as a document has it."""
+    return asn1x509.TbsCertificate.load(tbs)["validity"]["not_after"].native.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 class LoneVault:
     def __init__(self, hsms=("a", "b"), required=1, officers=("officer", "second"), extra_officers=(), **keys):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="chancery-vault-"))
@@ -229,7 +234,7 @@ class LoneVault:
         """What officers approve of a CA certificate, read from its bytes with another library than the vault's."""
         read = asn1x509.TbsCertificate.load(tbs)
         return {"key": key_id, "tbs-sha256": hashlib.sha256(tbs).hexdigest(), "subject": rfc4514(read["subject"]),
-                "not-after": read["validity"]["not_after"].native.strftime("%Y-%m-%dT%H:%M:%SZ")}
+                "not-after": certificate_end(tbs)}
 
     def approve_certificate(self, key_id, tbs, by=("officer",)):
         return self.approved("ca-certificate", self.certificate_fields(key_id, tbs), by)

@@ -2,6 +2,7 @@
 """The vault, asked over the bus by hand-made identities: what it signs, what it refuses and records, and that a lost HSM costs no
 caller an error. (issue: "It must show" 3 and 6)"""
 import datetime
+import hashlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import uuid
 import pytest
 from asn1crypto import ocsp
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 import lone_vault as lone
 from conftest import wait_for
@@ -143,10 +145,54 @@ def test_a_purpose_has_one_caller(vault, issuing, responder, service, purpose):
 
 
 @pytest.mark.parametrize("service", ["gateway", "operator"])
-def test_who_is_no_signer_is_refused_by_the_dispatch_table(vault, issuing, service):
+def test_who_is_no_signer_gets_no_certificate_whatever_the_key(vault, issuing, service):
     result = vault.sign(service, issuing["key_id"], "end-entity-certificate", end_entity_tbs(name(ISSUING)))
-    assert result["code"] == DENIED
-    assert b"bus.refused" in vault.events()
+    refused(vault, result, f"service '{service}' may not ask for purpose 'end-entity-certificate'")
+
+
+def test_a_daemon_renews_its_own_identity_and_nobody_elses(vault):
+    """With a system CA whose key is in the vault: made and certified by an operator with officers' approvals."""
+    fields = {"label": "System CA", "algorithm": "ecdsa-p256", "purposes": "ca-certificate,crl,service-identity", "subject": "CN=System CA"}
+    action = vault.approved("generate-key", fields, service="operator")
+    ca = vault.probe("operator", "generate", "ecdsa-p256", "ca-certificate,crl,service-identity", "--subject",
+                     vault.file(name("System CA").public_bytes()), "--label", "System CA", "--action", action)[0]
+    assert ca["code"] == 0, ca
+    ca["name"] = name("System CA")
+    root = lone.ca_tbs(ca, ca, days=3650)
+    assert vault.sign("operator", ca["key_id"], "ca-certificate", root, action=vault.approve_certificate(ca["key_id"], root))["code"] == 0
+    tbs = identity_tbs("ocsp/ocsp-1")
+    signed = vault.sign("ocsp", ca["key_id"], "service-identity", tbs)
+    assert verifies(ca, tbs, signed["signature"])
+    refused(vault, vault.sign("tsa", ca["key_id"], "service-identity", tbs), "tsa/tsa-1 asks for the identity of ocsp/ocsp-1")
+    refused(vault, vault.sign("operator", ca["key_id"], "service-identity", tbs), "needs officers' approvals")
+    operators = {"key": ca["key_id"], "tbs-sha256": hashlib.sha256(tbs).hexdigest(), "identity": "ocsp/ocsp-1",
+                 "not-after": lone.certificate_end(tbs)}
+    action = vault.approved("service-identity", operators, service="operator")
+    assert vault.sign("operator", ca["key_id"], "service-identity", tbs, action=action)["code"] == 0
+
+
+def identity_tbs(identity):
+    uses = [x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH]
+    start = lone.now()
+    return (x509.CertificateBuilder().issuer_name(name("System CA")).subject_name(name("ocsp-1")).serial_number(78)
+            .public_key(lone.THROWAWAY.public_key()).not_valid_before(start.replace(tzinfo=None))
+            .not_valid_after((start + datetime.timedelta(days=30)).replace(tzinfo=None))
+            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"chancery:service/{identity}")]), False)
+            .add_extension(x509.KeyUsage(True, *[False] * 8), True).add_extension(x509.ExtendedKeyUsage(uses), False)
+            .sign(lone.THROWAWAY, hashes.SHA256()).tbs_certificate_bytes)
+
+
+def test_a_certification_request_for_a_ca_key_leaves_with_approvals(vault, issuing):
+    request = (x509.CertificateSigningRequestBuilder().subject_name(name(ISSUING)).sign(lone.THROWAWAY, hashes.SHA256())
+               .tbs_certrequest_bytes)
+    refused(vault, vault.sign("issuer", issuing["key_id"], "ca-csr", request), "the public key is not key")
+    point = lone.THROWAWAY.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    info = request.replace(point, bytes.fromhex(issuing["public_key_info"]))
+    refused(vault, vault.sign("issuer", issuing["key_id"], "ca-csr", info), "needs officers' approvals")
+    fields = {"key": issuing["key_id"], "tbs-sha256": hashlib.sha256(info).hexdigest(), "subject": f"CN={ISSUING}"}
+    action = vault.approved("ca-csr", fields)
+    signed = vault.sign("issuer", issuing["key_id"], "ca-csr", info, action=action)
+    assert verifies(issuing, info, signed["signature"])
 
 
 def test_an_ocsp_key_signs_no_certificate(vault, responder):

@@ -45,7 +45,8 @@ struct options {
 };
 
 static const char *const purpose_names[] = {
-	"none", "end-entity-certificate", "ca-certificate", "crl", "ocsp", "timestamp", "audit-checkpoint"
+	"none",   "end-entity-certificate", "ca-certificate", "crl", "ocsp", "timestamp", "audit-checkpoint",
+	"ca-csr", "service-identity"
 };
 
 static int usage(const char *why)

@@ -36,7 +36,7 @@ bool vault_limits_check(const struct vault_key *key, const struct vault_purpose 
 {
 	const char *algorithm = key->algorithm->signature_name;
 
-	if (!(key->purposes & 1u << purpose->number)) {
+	if (!(key->purposes & vault_purpose_of_key(purpose))) {
 		ch_fail(err, CH_DENIED, "key '%s' is not for purpose '%s'", key->key_id, purpose->name);
 		return refuse(reason, "key-purpose");
 	}
@@ -73,7 +73,7 @@ static bool check_callers(const Chancery__KeyPolicy *policy, const struct vault_
 
 		for (size_t j = 0; vault_purpose_at(j); j++)
 			if (key->purposes & 1u << vault_purpose_at(j)->number)
-				asks = asks || strcmp(vault_purpose_at(j)->caller, policy->callers[i]) == 0;
+				asks = asks || vault_purpose_allows(vault_purpose_at(j), policy->callers[i]);
 		if (!asks)
 			return ch_fail(err, CH_INVALID,
 				       "callers: service '%.32s' asks for none of the key's purposes",

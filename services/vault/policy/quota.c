@@ -68,13 +68,13 @@ bool vault_caller_quotas_check(const struct vault_caller_quota *quotas, size_t c
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct vault_purpose *found = NULL;
-		size_t service = strcspn(quotas[i].caller, "/");
+		CH_AUTO(ch_string)
+		service = ch_format("%.*s", (int)strcspn(quotas[i].caller, "/"), quotas[i].caller);
 
 		for (size_t j = 0; vault_purpose_at(j); j++)
 			if (strcmp(vault_purpose_at(j)->name, quotas[i].purpose) == 0)
 				found = vault_purpose_at(j);
-		if (!found || strlen(found->caller) != service ||
-		    strncmp(found->caller, quotas[i].caller, service) != 0)
+		if (!found || !vault_purpose_allows(found, service))
 			return ch_fail(err, CH_INVALID,
 				       "caller_quotas: caller '%s' never asks for purpose '%s'",
 				       quotas[i].caller, quotas[i].purpose);

@@ -11,15 +11,32 @@
  * this one. */
 static const struct vault_purpose purposes[] = {
 	/* clang-format off */
-	/* number                                            name                      caller    each audited  check */
-	{ CHANCERY__PURPOSE__PURPOSE_END_ENTITY_CERTIFICATE, "end-entity-certificate", "issuer", true,  purpose_end_entity },
-	{ CHANCERY__PURPOSE__PURPOSE_CA_CERTIFICATE,         "ca-certificate",         "issuer", true,  purpose_ca_certificate },
-	{ CHANCERY__PURPOSE__PURPOSE_CRL,                    "crl",                    "crl",    true,  purpose_crl },
-	{ CHANCERY__PURPOSE__PURPOSE_OCSP,                   "ocsp",                   "ocsp",   false, purpose_ocsp },
-	{ CHANCERY__PURPOSE__PURPOSE_TIMESTAMP,              "timestamp",              "tsa",    false, purpose_timestamp },
-	{ CHANCERY__PURPOSE__PURPOSE_AUDIT_CHECKPOINT,       "audit-checkpoint",       "audit",  false, purpose_checkpoint },
+	/* number                                            name                      callers                  each audited  check */
+	{ CHANCERY__PURPOSE__PURPOSE_END_ENTITY_CERTIFICATE, "end-entity-certificate", { "issuer" },             true,  purpose_end_entity },
+	{ CHANCERY__PURPOSE__PURPOSE_CA_CERTIFICATE,         "ca-certificate",         { "issuer", "operator" }, true,  purpose_ca_certificate },
+	{ CHANCERY__PURPOSE__PURPOSE_CRL,                    "crl",                    { "crl" },                true,  purpose_crl },
+	{ CHANCERY__PURPOSE__PURPOSE_OCSP,                   "ocsp",                   { "ocsp" },               false, purpose_ocsp },
+	{ CHANCERY__PURPOSE__PURPOSE_TIMESTAMP,              "timestamp",              { "tsa" },                false, purpose_timestamp },
+	{ CHANCERY__PURPOSE__PURPOSE_AUDIT_CHECKPOINT,       "audit-checkpoint",       { "audit" },              false, purpose_checkpoint },
+	{ CHANCERY__PURPOSE__PURPOSE_CA_CSR,                 "ca-csr",                 { "issuer", "operator" }, true,  purpose_csr },
+	{ CHANCERY__PURPOSE__PURPOSE_SERVICE_IDENTITY,       "service-identity",       { NULL },                 true,  purpose_service_identity },
 	/* clang-format on */
 };
+
+unsigned vault_purpose_of_key(const struct vault_purpose *purpose)
+{
+	return 1u << (purpose->number == CHANCERY__PURPOSE__PURPOSE_CA_CSR
+			      ? CHANCERY__PURPOSE__PURPOSE_CA_CERTIFICATE
+			      : purpose->number);
+}
+
+bool vault_purpose_allows(const struct vault_purpose *purpose, const char *service)
+{
+	for (size_t i = 0; i < CH_COUNT(purpose->callers) && purpose->callers[i]; i++)
+		if (strcmp(purpose->callers[i], service) == 0)
+			return true;
+	return !purpose->callers[0];
+}
 
 const struct vault_purpose *vault_purpose_at(size_t index)
 {

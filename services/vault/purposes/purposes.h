@@ -69,6 +69,7 @@ struct vault_check {
 	const struct vault_policy *policy;
 	int64_t now_us;
 	const char *tenant;
+	const char *sender_service, *sender_instance; /* who asks, from a verified identity */
 	struct ch_view to_be_signed;
 	struct ch_view content;
 	const struct vault_action *action; /* that was named, and the tenant's quorum; NULL: none was */
@@ -97,8 +98,8 @@ void vault_check_free(struct vault_check *check);
 struct vault_purpose {
 	Chancery__Purpose number;
 	const char *name;
-	const char *caller; /* the one service that may ask */
-	bool each_audited;  /* an event for each signature; else summed up per minute */
+	const char *callers[3]; /* services that may ask; none: any, and `check` looks at who it is */
+	bool each_audited;      /* an event for each signature; else summed up per minute */
 	bool (*check)(struct vault_check *check, struct ch_error *err);
 };
 /* NULL: no such purpose. */
@@ -111,6 +112,13 @@ bool purpose_crl(struct vault_check *check, struct ch_error *err);
 bool purpose_ocsp(struct vault_check *check, struct ch_error *err);
 bool purpose_timestamp(struct vault_check *check, struct ch_error *err);
 bool purpose_checkpoint(struct vault_check *check, struct ch_error *err);
+bool purpose_csr(struct vault_check *check, struct ch_error *err);
+bool purpose_service_identity(struct vault_check *check, struct ch_error *err);
+/* The bit that a key's purposes must have: a certification request is made with any key that certifies CAs.
+ */
+unsigned vault_purpose_of_key(const struct vault_purpose *purpose);
+/* This service may ask for this purpose. */
+bool vault_purpose_allows(const struct vault_purpose *purpose, const char *service);
 
 /* `return vault_refuse(check, "issuer", err, "…");` CH_DENIED. */
 bool vault_refuse(struct vault_check *check, const char *reason, struct ch_error *err, const char *format,
@@ -143,6 +151,7 @@ CH_MUST_USE bool vault_read_extensions(struct ch_view *in, struct vault_extensio
 /* NULL where it is absent. `last` is the arc after id-ce (2.5.29). */
 const struct vault_extension *vault_find_extension(const struct vault_extensions *extensions, uint8_t last);
 #define VAULT_CE_KEY_USAGE                  15
+#define VAULT_CE_SUBJECT_ALT_NAME           17
 #define VAULT_CE_EXTENDED_KEY_USAGE         37
 #define VAULT_CE_BASIC_CONSTRAINTS          19
 #define VAULT_CE_CRL_NUMBER                 20
@@ -159,6 +168,9 @@ struct tbs_certificate {
 	int32_t path_length; /* -1: absent */
 	bool has_key_usage, may_sign_certificates, may_sign_crls;
 	bool may_sign_ocsp, may_stamp_time; /* extendedKeyUsage: id-kp-OCSPSigning, id-kp-timeStamping */
+	uint8_t key_usage;                  /* first octet of the BIT STRING; 0: absent */
+	struct ch_view subject_alt_name;    /* GeneralNames DER; empty: absent */
+	struct ch_view extended_key_usage;  /* SEQUENCE OF KeyPurposeId DER; empty: absent */
 };
 /* RFC 5280 §4.1. CH_INVALID where it is not well formed DER of version 3; CH_TOO_LARGE over
  * CH_CERTIFICATE_CAP. */

@@ -85,6 +85,7 @@ static bool read_key_usage(const struct vault_extension *extension, struct tbs_c
 	if (bits.size < 2 || bits.size > 3 || bits.data[0] > 7)
 		return ch_fail(err, CH_INVALID, "keyUsage is not a BIT STRING of 1 to 9 bits");
 	tbs->has_key_usage = true;
+	tbs->key_usage = bits.data[1];
 	tbs->may_sign_certificates = bits.data[1] & 0x04;
 	tbs->may_sign_crls = bits.data[1] & 0x02;
 	return true;
@@ -130,8 +131,14 @@ static bool read_extensions(struct ch_view *in, struct tbs_certificate *tbs, str
 	found = vault_find_extension(&extensions, VAULT_CE_KEY_USAGE);
 	if (found && !read_key_usage(found, tbs, err))
 		return false;
+	found = vault_find_extension(&extensions, VAULT_CE_SUBJECT_ALT_NAME);
+	if (found)
+		tbs->subject_alt_name = found->value;
 	found = vault_find_extension(&extensions, VAULT_CE_EXTENDED_KEY_USAGE);
-	return !found || read_extended_key_usage(found, tbs, err);
+	if (!found)
+		return true;
+	tbs->extended_key_usage = found->value;
+	return read_extended_key_usage(found, tbs, err);
 }
 
 bool tbs_certificate_read(struct ch_view der, struct tbs_certificate *tbs, struct ch_error *err)
