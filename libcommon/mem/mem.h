@@ -117,6 +117,12 @@ CH_MUST_USE bool ch_secret_new(size_t size, struct ch_secret *secret, struct ch_
 CH_MUST_USE bool ch_secret_read_file(const char *path, size_t cap, struct ch_secret *secret,
 				     struct ch_error *err);
 void ch_secret_free(struct ch_secret *secret);
+/*
+ * For a process that works with secrets: no core dump of it, and none of its pages in swap, also not what
+ * libraries copy. The latter needs RLIMIT_MEMLOCK without limit, or root; false where it is not so: then only
+ * what is a ch_secret is locked.
+ */
+bool ch_guard_memory(void);
 void ch_wipe(void *memory, size_t size);
 
 /* Cryptographically strong random bytes from the operating system; aborts if it has none. */

@@ -7,6 +7,7 @@
 #include <openssl/crypto.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,6 +33,21 @@ bool ch_secret_new(size_t size, struct ch_secret *secret, struct ch_error *err)
 	}
 	*secret = (struct ch_secret){ memory, size, mapped };
 	return true;
+}
+
+bool ch_guard_memory(void)
+{
+	const struct rlimit none = { 0, 0 };
+	struct rlimit locked;
+
+	setrlimit(RLIMIT_CORE, &none);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	return true; /* a sanitizer's shadow of the address space cannot be locked */
+#endif
+	/* With a limit, locking all that is to come would make an allocation fail some day. */
+	if (geteuid() != 0 && (getrlimit(RLIMIT_MEMLOCK, &locked) != 0 || locked.rlim_cur != RLIM_INFINITY))
+		return false;
+	return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
 }
 
 void ch_secret_free(struct ch_secret *secret)

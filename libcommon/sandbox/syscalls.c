@@ -69,9 +69,9 @@ static const int process_calls[] = {
 };
 
 static const int memory_calls[] = {
-	SCMP_SYS(brk),    SCMP_SYS(madvise), SCMP_SYS(mincore),  SCMP_SYS(mlock),
-	SCMP_SYS(mlock2), SCMP_SYS(mmap),    SCMP_SYS(mprotect), SCMP_SYS(mremap),
-	SCMP_SYS(msync),  SCMP_SYS(munlock), SCMP_SYS(munmap),
+	SCMP_SYS(brk),    SCMP_SYS(madvise),  SCMP_SYS(mincore), SCMP_SYS(mlock),
+	SCMP_SYS(mlock2), SCMP_SYS(mlockall), SCMP_SYS(mmap),    SCMP_SYS(mprotect),
+	SCMP_SYS(mremap), SCMP_SYS(msync),    SCMP_SYS(munlock), SCMP_SYS(munmap),
 };
 
 /* The adjtimex pair is for reading the clock's state: setting needs CAP_SYS_TIME, which no daemon has. */

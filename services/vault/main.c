@@ -3,6 +3,7 @@
 #include "vault.h"
 
 #include "local.h"
+#include "log/log.h"
 #include "sandbox/sandbox.h"
 #include "worker.h"
 
@@ -59,6 +60,8 @@ int main(int argc, char **argv)
 		return vault_local_run(vault_local_find(argc, argv), argc, argv);
 	if (!ch_daemon_begin(&definition, argc, argv, &config, &daemon, &exit_code))
 		return exit_code;
+	if (!ch_guard_memory())
+		ch_log_warn("memory can be swapped out but for secrets: RLIMIT_MEMLOCK has a limit");
 	if (!enter_sandbox(daemon, &config, &err))
 		return ch_daemon_fail(daemon, &err);
 	if (vault_open(&vault, &config, daemon, &err)) {

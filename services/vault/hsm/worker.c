@@ -368,6 +368,7 @@ int hsm_worker_main(const char *name)
 	prctl(PR_SET_DUMPABLE, 0);
 	signal(SIGPIPE, SIG_IGN);
 	ch_log_open("vault", name);
+	ch_guard_memory(); /* the vault says it where it cannot be */
 	request = next_request(&reader);
 	if (!request)
 		_exit(1);
