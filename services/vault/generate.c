@@ -43,7 +43,8 @@ static const struct key_kind *find_kind(const Chancery__GenerateKeyRequest *ask)
 	unsigned purposes = 0;
 
 	for (size_t i = 0; i < ask->n_purposes; i++) {
-		if (ask->purposes[i] <= 0 || (int)ask->purposes[i] > 31)
+		if ((unsigned)ask->purposes[i] < 1 ||
+		    (unsigned)ask->purposes[i] > 31) /* an enum may hold any number */
 			return NULL;
 		purposes |= 1u << ask->purposes[i];
 	}
@@ -112,6 +113,14 @@ static bool check_ask(const Chancery__GenerateKeyRequest *ask, const char *servi
 			       ORIGIN_CAP);
 	return (!(*kind)->has_subject || check_subject(ask, err)) &&
 	       (!(*kind)->has_policies || check_policies(ask, err));
+}
+
+bool vault_generate_allowed(const Chancery__GenerateKeyRequest *ask, const char *service,
+			    struct ch_error *err)
+{
+	const struct key_kind *kind;
+
+	return check_ask(ask, service, &kind, err);
 }
 
 /* --- step 2: was it made before --- */

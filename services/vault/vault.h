@@ -83,6 +83,9 @@ bool vault_handle_sign(void *state, const struct ch_bus_request *request, Protob
 		       struct ch_error *err);
 bool vault_handle_generate_key(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
 			       struct ch_error *err);
+/* May this service have such a key made? Pure: what the handler asks first. */
+CH_MUST_USE bool vault_generate_allowed(const Chancery__GenerateKeyRequest *ask, const char *service,
+					struct ch_error *err);
 bool vault_handle_list_keys(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
 			    struct ch_error *err);
 bool vault_handle_status(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
