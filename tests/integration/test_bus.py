@@ -35,7 +35,7 @@ TAKEN = {
     "audit": {400: "gateway-1", 402: "gateway-1"},
 }
 # One payload type of each that this instance may not send.
-FORBIDDEN = {"vault": (100, "gateway-1"), "issuer": (200, "ocsp-1"), "crl": (300, "tsa-1"), "audit": (402, "ocsp-1")}
+FORBIDDEN = {"vault": (102, "gateway-1"), "issuer": (200, "ocsp-1"), "crl": (300, "tsa-1"), "audit": (402, "ocsp-1")}
 
 NO_PROTOBUF = "0fffffff"  # wire type 7 does not exist
 NO_TEXT = "0a02ffff12" "02ffff1a02ffff2202ffff2a02ffff3202ffff"  # fields 1 to 6 hold octets that are no UTF-8

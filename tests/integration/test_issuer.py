@@ -76,7 +76,21 @@ def extension(certificate, kind):
 # --- what is issued ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("profile", sorted(USAGES))
+def test_a_responders_certificate_is_for_the_suites_own_key_alone(suite):
+    """Whoever had one could make every revoked certificate good again: the vault knows its own OCSP keys."""
+    _, csr = suite.new_key_and_csr(fresh(), [], key="rsa-3072")
+    assert "is not an OCSP key of this vault" in refusal(ask(suite, csr, profile="ocsp-responder"), 403)
+    own = suite.psql("SELECT certificate_der FROM service_certificates WHERE kind = 'ocsp' ORDER BY not_before DESC LIMIT 1")
+    certificate = x509.load_der_x509_certificate(bytes(own[0][0]))
+    assert list(extension(certificate, x509.ExtendedKeyUsage).value) == [USAGES["ocsp-responder"]]
+    # it is not itself asked about (RFC 6960 §4.2.2.2.1)
+    access = {d.access_method for d in extension(certificate, x509.AuthorityInformationAccess).value}
+    assert x509.AuthorityInformationAccessOID.OCSP not in access
+    assert extension(certificate, x509.OCSPNoCheck)
+    assert not any(isinstance(e.value, x509.CRLDistributionPoints) for e in certificate.extensions)
+
+
+@pytest.mark.parametrize("profile", sorted(set(USAGES) - {"ocsp-responder"}))
 def test_each_profile_makes_what_it_says(suite, tmp_path, profile):
     name = fresh()
     key, csr = suite.new_key_and_csr(name, [f"DNS:{name}"] if profile.startswith("tls") else [], key="rsa-3072")
@@ -100,18 +114,17 @@ def test_each_profile_makes_what_it_says(suite, tmp_path, profile):
     # the serial repeats the month of notAfter
     period = (certificate.not_valid_after.year - 1970) * 12 + certificate.not_valid_after.month - 1
     assert int(answer["serial"][:4], 16) == period
-    # where to ask about it: a responder's certificate is not itself asked about (RFC 6960 §4.2.2.2.1)
+    # where to ask about it
     access = {d.access_method: d.access_location.value for d in extension(certificate, x509.AuthorityInformationAccess).value}
     assert access[x509.AuthorityInformationAccessOID.CA_ISSUERS].endswith(f"/ca/{suite.issuing_ca}.cer")
-    responder = profile == "ocsp-responder"
-    assert (x509.AuthorityInformationAccessOID.OCSP in access) != responder
-    assert any(isinstance(e.value, x509.OCSPNoCheck) for e in certificate.extensions) == responder
-    assert any(isinstance(e.value, x509.CRLDistributionPoints) for e in certificate.extensions) != responder
+    assert x509.AuthorityInformationAccessOID.OCSP in access
+    assert not any(isinstance(e.value, x509.OCSPNoCheck) for e in certificate.extensions)
+    assert any(isinstance(e.value, x509.CRLDistributionPoints) for e in certificate.extensions)
 
     # openssl and gnutls
     leaf = tmp_path / "leaf.pem"
     leaf.write_text(answer["certificate"])
-    purpose = {"tls-server": "sslserver", "tls-client": "sslclient", "ocsp-responder": "ocsphelper", "tsa": "timestampsign",
+    purpose = {"tls-server": "sslserver", "tls-client": "sslclient", "tsa": "timestampsign",
                "code-signing": "any"}[profile]
     done = subprocess.run(["openssl", "verify", "-x509_strict", "-purpose", purpose, "-CAfile", suite.chain, leaf],
                           capture_output=True, text=True)

@@ -167,10 +167,10 @@ struct tbs_certificate {
 	bool has_basic_constraints, basic_constraints_critical, is_ca;
 	int32_t path_length; /* -1: absent */
 	bool has_key_usage, may_sign_certificates, may_sign_crls;
-	bool may_sign_ocsp, may_stamp_time; /* extendedKeyUsage: id-kp-OCSPSigning, id-kp-timeStamping */
-	uint8_t key_usage;                  /* first octet of the BIT STRING; 0: absent */
-	struct ch_view subject_alt_name;    /* GeneralNames DER; empty: absent */
-	struct ch_view extended_key_usage;  /* SEQUENCE OF KeyPurposeId DER; empty: absent */
+	bool may_sign_ocsp;                /* extendedKeyUsage: id-kp-OCSPSigning */
+	uint8_t key_usage;                 /* first octet of the BIT STRING; 0: absent */
+	struct ch_view subject_alt_name;   /* GeneralNames DER; empty: absent */
+	struct ch_view extended_key_usage; /* SEQUENCE OF KeyPurposeId DER; empty: absent */
 };
 /* RFC 5280 §4.1. CH_INVALID where it is not well formed DER of version 3; CH_TOO_LARGE over
  * CH_CERTIFICATE_CAP. */

@@ -108,7 +108,6 @@ static bool read_extended_key_usage(const struct vault_extension *extension, str
 		if (purpose.size != sizeof(id_kp) + 1 || memcmp(purpose.data, id_kp, sizeof(id_kp)) != 0)
 			continue;
 		tbs->may_sign_ocsp = tbs->may_sign_ocsp || purpose.data[sizeof(id_kp)] == 9;
-		tbs->may_stamp_time = tbs->may_stamp_time || purpose.data[sizeof(id_kp)] == 8;
 	}
 	return true;
 }
