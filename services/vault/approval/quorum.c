@@ -120,20 +120,6 @@ static struct ch_bytes encode(const struct vault_quorum *quorum)
 	return encoded;
 }
 
-bool vault_quorum_save(struct vault *vault, const char *tenant, const struct vault_quorum *quorum,
-		       uint64_t old, struct ch_error *err)
-{
-	CH_AUTO(ch_bytes) encoded = encode(quorum);
-	CH_AUTO(ch_bytes) content = sealed_content(tenant, ch_view_of(&encoded));
-	uint8_t seal[VAULT_SEAL_SIZE];
-
-	return vault_seal_make(vault, SEAL_DOMAIN, ch_view_of(&content), seal, err) &&
-	       store_put_quorum(vault->db, tenant, old, quorum->version, ch_view_of(&encoded),
-				ch_view(seal, sizeof(seal)), err);
-}
-
-/* --- loading --- */
-
 static bool decode(struct ch_view encoded, struct vault_quorum *quorum, struct ch_error *err)
 {
 	Chancery__Quorum *message = chancery__quorum__unpack(NULL, encoded.size, encoded.data);
@@ -145,6 +131,23 @@ static bool decode(struct ch_view encoded, struct vault_quorum *quorum, struct c
 	chancery__quorum__free_unpacked(message, NULL);
 	return read;
 }
+
+bool vault_quorum_save(struct vault *vault, const char *tenant, const struct vault_quorum *quorum,
+		       uint64_t old, struct ch_error *err)
+{
+	CH_AUTO(ch_bytes) encoded = encode(quorum);
+	CH_AUTO(ch_bytes) content = sealed_content(tenant, ch_view_of(&encoded));
+	uint8_t seal[VAULT_SEAL_SIZE];
+	struct vault_quorum again;
+
+	/* What could not be read back is not stored. */
+	return decode(ch_view_of(&encoded), &again, err) &&
+	       vault_seal_make(vault, SEAL_DOMAIN, ch_view_of(&content), seal, err) &&
+	       store_put_quorum(vault->db, tenant, old, quorum->version, ch_view_of(&encoded),
+				ch_view(seal, sizeof(seal)), err);
+}
+
+/* --- loading --- */
 
 bool vault_quorum_load(struct vault *vault, const char *tenant, struct vault_quorum *quorum,
 		       struct ch_error *err)

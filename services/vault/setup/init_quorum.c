@@ -73,28 +73,6 @@ static bool add_officer(const char *path, const char *tenant, struct vault_quoru
 	return done;
 }
 
-/* Through the message, which has the one set of rules (vault_quorum_read). */
-static bool check(const struct vault_quorum *quorum, struct ch_error *err)
-{
-	Chancery__QuorumOfficer officers[VAULT_OFFICERS_CAP], *list[VAULT_OFFICERS_CAP];
-	Chancery__Quorum message = CHANCERY__QUORUM__INIT;
-	struct vault_quorum again;
-
-	for (size_t i = 0; i < quorum->count; i++) {
-		chancery__quorum_officer__init(&officers[i]);
-		officers[i].name = (char *)(uintptr_t)quorum->officers[i].name;
-		officers[i].public_key_sha256 = (ProtobufCBinaryData){
-			.len = 32, .data = (uint8_t *)(uintptr_t)quorum->officers[i].public_key_sha256
-		};
-		list[i] = &officers[i];
-	}
-	message.version = quorum->version;
-	message.required = quorum->required;
-	message.officers = list;
-	message.n_officers = quorum->count;
-	return vault_quorum_read(&message, &again, err);
-}
-
 static bool make(struct vault *vault, const struct quorum_file *file, struct ch_error *err)
 {
 	struct vault_quorum quorum = { .version = 1, .required = (uint32_t)file->required };
@@ -104,7 +82,7 @@ static bool make(struct vault *vault, const struct quorum_file *file, struct ch_
 	for (size_t i = 0; i < file->officers.count; i++)
 		if (!add_officer(officers[i].certificate, file->tenant, &quorum, err))
 			return false;
-	if (!check(&quorum, err) || !vault_quorum_save(vault, file->tenant, &quorum, 0, err))
+	if (!vault_quorum_save(vault, file->tenant, &quorum, 0, err))
 		return false;
 	printf("tenant '%s': %u of %zu officers approve:", file->tenant, quorum.required, quorum.count);
 	for (size_t i = 0; i < quorum.count; i++)
