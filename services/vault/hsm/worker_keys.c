@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define WRAPPED_ROOM 8192
+#define COPIES_CAP   256 /* of one key: a session has one, a worker 64 sessions at most */
 
 static CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
 
@@ -196,35 +197,70 @@ bool token_unwrap(struct token_session *session, const Chancery__HsmUnwrap *ask,
 	return rv == CKR_OK || token_fail(session, rv, "C_UnwrapKey", err);
 }
 
+/*
+ * The copies that sessions sign with, those of idle ones too: session objects are the whole application's
+ * (PKCS#11 2.40 §2.4). A session that still remembers one finds its handle stale and looks for the key again.
+ */
+static bool drop_copies(struct token_session *session, const char *key_id, struct ch_error *err)
+{
+	CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
+	CK_OBJECT_HANDLE found[COPIES_CAP];
+	CH_AUTO(ch_bytes) id = CH_NONE;
+	CK_ULONG count = 0;
+	CK_RV rv;
+
+	if (!ch_unhex(key_id, &id, err))
+		return false;
+	CK_ATTRIBUTE template[] = {
+		{ CKA_CLASS, &class, sizeof(class) },
+		{ CKA_ID, id.data, id.size },
+		{ CKA_TOKEN, &no, sizeof(no) },
+	};
+	token_forget_key(session->token, key_id); /* first, so that no session takes up a copy again */
+	rv = session->f->C_FindObjectsInit(session->handle, template, CH_COUNT(template));
+	if (rv != CKR_OK)
+		return token_fail(session, rv, "C_FindObjectsInit", err);
+	rv = session->f->C_FindObjects(session->handle, found, CH_COUNT(found), &count);
+	session->f->C_FindObjectsFinal(session->handle);
+	if (rv != CKR_OK)
+		return token_fail(session, rv, "C_FindObjects", err);
+	for (CK_ULONG i = 0; i < count; i++)
+		session->f->C_DestroyObject(session->handle, found[i]); /* or its session was faster */
+	return true;
+}
+
 bool token_lock(struct token_session *session, const char *key_id, struct ch_error *err)
 {
 	CK_ATTRIBUTE attribute = { CKA_EXTRACTABLE, &no, sizeof(no) };
 	CK_OBJECT_HANDLE key;
+	bool dropped;
 	CK_RV rv;
 
 	if (!token_find_key(session, key_id, &key, err))
 		return false;
 	rv = session->f->C_SetAttributeValue(session->handle, key, &attribute, 1);
-	token_forget_key(session->token, key_id); /* copies of sessions could still be taken out */
-	return rv == CKR_OK || token_fail(session, rv, "C_SetAttributeValue(CKA_EXTRACTABLE)", err);
+	dropped = drop_copies(session, key_id, err); /* which could still be taken out */
+	return (rv == CKR_OK || token_fail(session, rv, "C_SetAttributeValue(CKA_EXTRACTABLE)", err)) &&
+	       dropped;
 }
 
 bool token_destroy(struct token_session *session, const char *key_id, struct ch_error *err)
 {
 	struct ch_error missing = CH_NONE;
 	CK_OBJECT_HANDLE key;
+	bool dropped;
 	CK_RV rv;
 
 	if (!token_find_key(session, key_id, &key, &missing)) {
-		if (missing.code == CH_NOT_FOUND)
-			return true; /* it was never made here */
+		if (missing.code == CH_NOT_FOUND) /* it was never made here, or another process was first */
+			return drop_copies(session, key_id, err);
 		if (err)
 			*err = missing;
 		return false;
 	}
 	rv = session->f->C_DestroyObject(session->handle, key);
-	token_forget_key(session->token, key_id);
-	return rv == CKR_OK || token_fail(session, rv, "C_DestroyObject", err);
+	dropped = drop_copies(session, key_id, err);
+	return (rv == CKR_OK || token_fail(session, rv, "C_DestroyObject", err)) && dropped;
 }
 
 /* --- listing --- */
@@ -249,11 +285,14 @@ static bool add_key_id(struct token_session *session, CK_OBJECT_HANDLE key, char
 bool token_list_keys(struct token_session *session, char ***key_ids, size_t *count, struct ch_error *err)
 {
 	CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
-	CK_ATTRIBUTE template = { CKA_CLASS, &class, sizeof(class) };
+	CK_ATTRIBUTE template[] = {
+		{ CKA_CLASS, &class, sizeof(class) },
+		{ CKA_TOKEN, &yes, sizeof(yes) }, /* without the copies that sessions sign with */
+	};
 	CK_OBJECT_HANDLE found[FIND_AT_ONCE];
 	CK_ULONG number = 0;
 	bool listed = true;
-	CK_RV rv = session->f->C_FindObjectsInit(session->handle, &template, 1);
+	CK_RV rv = session->f->C_FindObjectsInit(session->handle, template, CH_COUNT(template));
 
 	if (rv != CKR_OK)
 		return token_fail(session, rv, "C_FindObjectsInit", err);

@@ -412,9 +412,11 @@ bool token_find_key(struct token_session *session, const char *key_id, CK_OBJECT
 {
 	CH_AUTO(ch_bytes) id = CH_NONE;
 	CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
+	CK_BBOOL in_token = CK_TRUE; /* not a session's copy: those of all sessions are found too */
 	CK_ATTRIBUTE template[] = {
 		{ CKA_CLASS, &class, sizeof(class) },
 		{ CKA_ID, NULL, 0 },
+		{ CKA_TOKEN, &in_token, sizeof(in_token) },
 	};
 
 	if (strlen(key_id) != KEY_ID_DIGITS)
