@@ -12,7 +12,7 @@ struct approving {
 	const struct ch_bus_request *request;
 	const Chancery__ApproveCaRequest *payload;
 	const char *tenant;
-	const struct ca *ca, *issuing;
+	const struct ch_ca *ca, *issuing;
 };
 
 static bool sign_ca(const struct approving *a, struct ch_bytes *signature, struct ch_error *err)
@@ -125,7 +125,7 @@ static bool reply_active(struct issuer *issuer, const char *tenant, const char *
 {
 	Chancery__CaReply *message;
 	struct ca_set *set = NULL;
-	const struct ca *ca;
+	const struct ch_ca *ca;
 
 	if (!catalog_get(issuer, tenant, NULL, &set, err))
 		return false;

@@ -19,14 +19,14 @@ struct preparing {
 	const char *tenant;
 	uint8_t document_sha256[64];
 	struct ca_set *set;
-	const struct ca *parent; /* NULL: a root */
-	struct ca ca;
+	const struct ch_ca *parent; /* NULL: a root */
+	struct ch_ca ca;
 	Chancery__Action *action; /* what officers approve next */
 };
 
 static void preparing_free(struct preparing *preparing)
 {
-	ca_free(&preparing->ca);
+	ch_ca_free(&preparing->ca);
 	if (preparing->action)
 		chancery__action__free_unpacked(preparing->action, NULL);
 	if (preparing->set)
@@ -35,7 +35,8 @@ static void preparing_free(struct preparing *preparing)
 CH_DEFINE_AUTO_VALUE(preparing, struct preparing, preparing_free)
 
 /* Takes the action. */
-static ProtobufCMessage *prepare_reply(struct preparing *p, const struct ca *ca, const struct ca *parent)
+static ProtobufCMessage *prepare_reply(struct preparing *p, const struct ch_ca *ca,
+				       const struct ch_ca *parent)
 {
 	Chancery__PrepareCaReply *reply =
 		CH_PROTO_NEW(Chancery__PrepareCaReply, chancery__prepare_ca_reply__init);
@@ -54,10 +55,10 @@ static ProtobufCMessage *prepare_reply(struct preparing *p, const struct ca *ca,
 
 /* Was this very document prepared before? *known: the CA as stored. CH_CONFLICT: the name is another active
  * CA's. */
-static bool find_known(struct preparing *p, const struct ca **known, struct ch_error *err)
+static bool find_known(struct preparing *p, const struct ch_ca **known, struct ch_error *err)
 {
 	CH_AUTO(ch_transaction) transaction = NULL;
-	const struct ca *named = catalog_find(p->set, p->ca.document.name);
+	const struct ch_ca *named = catalog_find(p->set, p->ca.document.name);
 	bool same = false;
 
 	*known = NULL;
@@ -77,7 +78,7 @@ static bool find_known(struct preparing *p, const struct ca **known, struct ch_e
 
 static bool check_parent(struct preparing *p, struct ch_error *err)
 {
-	const struct ca_document *document = &p->ca.document;
+	const struct ch_ca_document *document = &p->ca.document;
 	char end[CH_TIME_TEXT_SIZE];
 
 	if (!document->parent)
@@ -100,7 +101,7 @@ static bool check_parent(struct preparing *p, struct ch_error *err)
 
 static bool fill_in(struct preparing *p, struct ch_error *err)
 {
-	struct ca *ca = &p->ca;
+	struct ch_ca *ca = &p->ca;
 	int64_t now = ch_clock_now_us(p->issuer->clock);
 
 	if (!ch_name_parse(ca->document.subject, &ca->subject_der, err))
@@ -145,7 +146,7 @@ static bool propose_key(struct preparing *p, struct ch_error *err)
 	return propose(p, CHANCERY__ACTION_KIND__ACTION_GENERATE_KEY, fields, CH_COUNT(fields), err);
 }
 
-static bool propose_certificate(struct preparing *p, const struct ca *ca, const struct ca *parent,
+static bool propose_certificate(struct preparing *p, const struct ch_ca *ca, const struct ch_ca *parent,
 				struct ch_error *err)
 {
 	CH_AUTO(ch_string) digest_text = NULL;
@@ -213,26 +214,26 @@ static bool make_key(struct preparing *p, struct ch_error *err)
 
 static bool build(struct preparing *p, struct ch_error *err)
 {
-	const struct ca *issuing = p->parent ? p->parent : &p->ca;
-	struct template_signer signer = template_signer_of(issuing);
-	struct lint_context context = { .signer = &signer, .ca = true };
-	struct order order = {
+	const struct ch_ca *issuing = p->parent ? p->parent : &p->ca;
+	struct ch_template_signer signer = ch_template_signer_of(issuing);
+	struct ch_lint_context context = { .signer = &signer, .ca = true };
+	struct ch_order order = {
 		.subject_der = ch_view_of(&p->ca.subject_der),
 		.public_key_info = ch_view_of(&p->ca.public_key_info),
 		.key_algorithm = p->ca.algorithm,
 		.not_before_us = p->ca.not_before_us,
 		.not_after_us = p->ca.not_after_us,
 	};
-	struct lint_token lint;
+	struct ch_lint_token lint;
 	uint8_t serial[CH_SERIAL_SIZE];
 
 	if (!p->parent)
 		signer.urls = NULL;
 	ch_serial_make(ch_view(issuing->serial_tag_key, sizeof(issuing->serial_tag_key)), p->ca.not_after_us,
 		       serial);
-	return template_ca(&p->ca.document, &signer, &order, ch_view(serial, sizeof(serial)),
-			   &p->ca.tbs_certificate, err) &&
-	       lint_tbs(ch_view_of(&p->ca.tbs_certificate), &context, &lint, err);
+	return ch_template_ca(&p->ca.document, &signer, &order, ch_view(serial, sizeof(serial)),
+			      &p->ca.tbs_certificate, err) &&
+	       ch_lint_tbs(ch_view_of(&p->ca.tbs_certificate), &context, &lint, err);
 }
 
 static bool store_prepared(struct preparing *p, struct ch_error *err)
@@ -264,7 +265,7 @@ static bool store_prepared(struct preparing *p, struct ch_error *err)
 	return ch_db_commit(&transaction, err);
 }
 
-static bool answer_prepared(struct preparing *p, const struct ca *ca, const struct ca *parent,
+static bool answer_prepared(struct preparing *p, const struct ch_ca *ca, const struct ch_ca *parent,
 			    ProtobufCMessage **reply, struct ch_error *err)
 {
 	if (p->action)
@@ -285,12 +286,12 @@ bool issuer_prepare_ca(void *state, const struct ch_bus_request *request, Protob
 		.payload = (const Chancery__PrepareCaRequest *)request->payload,
 	};
 	struct ch_view document = ch_view_text(p.payload->document);
-	const struct ca *known;
+	const struct ch_ca *known;
 	size_t size;
 
 	/* 1. An officer, and a document that reads. */
 	if (!request_tenant(request, &p.tenant, err) || !require_role(p.payload->requester, "officer", err) ||
-	    !ca_document_read(document, &p.ca.document, err) ||
+	    !ch_ca_document_read(document, &p.ca.document, err) ||
 	    !ch_digest("sha256", document, p.document_sha256, &size, err) ||
 	    !catalog_get(p.issuer, p.tenant, NULL, &p.set, err))
 		return false;

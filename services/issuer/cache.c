@@ -11,7 +11,7 @@
 
 struct profile_entry {
 	char *key; /* "tenant/name" */
-	struct profile *profile;
+	struct ch_profile *profile;
 	UT_hash_handle hh;
 };
 
@@ -34,7 +34,7 @@ struct issuer_cache {
 static void set_free(struct ca_set *set)
 {
 	for (size_t i = 0; i < set->count; i++)
-		ca_free(&set->items[i]);
+		ch_ca_free(&set->items[i]);
 	free(set->items);
 	free(set->tenant);
 	free(set->version);
@@ -114,7 +114,7 @@ bool catalog_get(struct issuer *issuer, const char *tenant, const char *version,
 	return true;
 }
 
-const struct ca *catalog_find(const struct ca_set *set, const char *name)
+const struct ch_ca *catalog_find(const struct ca_set *set, const char *name)
 {
 	for (size_t i = 0; i < set->count; i++)
 		if (strcmp(set->items[i].document.name, name) == 0)
@@ -122,7 +122,7 @@ const struct ca *catalog_find(const struct ca_set *set, const char *name)
 	return NULL;
 }
 
-const struct ca *catalog_by_id(const struct ca_set *set, int64_t id)
+const struct ch_ca *catalog_by_id(const struct ca_set *set, int64_t id)
 {
 	for (size_t i = 0; i < set->count; i++)
 		if (set->items[i].id == id)
@@ -130,7 +130,7 @@ const struct ca *catalog_by_id(const struct ca_set *set, int64_t id)
 	return NULL;
 }
 
-const struct ca *catalog_by_serial(const struct ca_set *set, struct ch_view serial)
+const struct ch_ca *catalog_by_serial(const struct ca_set *set, struct ch_view serial)
 {
 	for (size_t i = 0; i < set->count; i++)
 		if (ch_serial_check(
@@ -140,15 +140,15 @@ const struct ca *catalog_by_serial(const struct ca_set *set, struct ch_view seri
 	return NULL;
 }
 
-static bool may_use(const struct profile *profile, const struct ca *ca)
+static bool may_use(const struct ch_profile *profile, const struct ch_ca *ca)
 {
 	if (strcmp(ca->state, "active") != 0)
 		return false;
-	return profile->cas.count ? strings_contain(&profile->cas, ca->document.name) : ca->parent_id != 0;
+	return profile->cas.count ? ch_strings_contain(&profile->cas, ca->document.name) : ca->parent_id != 0;
 }
 
-bool catalog_choose(const struct ca_set *set, const struct profile *profile, const char *name,
-		    const struct ca **ca, struct ch_error *err)
+bool catalog_choose(const struct ca_set *set, const struct ch_profile *profile, const char *name,
+		    const struct ch_ca **ca, struct ch_error *err)
 {
 	struct ch_conf_strings candidates = CH_NONE;
 	char *names[64];
@@ -172,7 +172,7 @@ bool catalog_choose(const struct ca_set *set, const struct profile *profile, con
 	if (candidates.count == 0)
 		return ch_fail(err, CH_NOT_FOUND, "no active CA may use profile '%s'", profile->name);
 	if (candidates.count > 1) {
-		CH_AUTO(ch_string) list = strings_join(&candidates);
+		CH_AUTO(ch_string) list = ch_strings_join(&candidates);
 
 		return ch_fail(err, CH_INVALID, "several CAs may use profile '%s': name one of %s",
 			       profile->name, list);
@@ -181,7 +181,7 @@ bool catalog_choose(const struct ca_set *set, const struct profile *profile, con
 }
 
 bool catalog_parse_serial(const struct ca_set *set, const char *text, struct ch_bytes *serial,
-			  const struct ca **ca, struct ch_error *err)
+			  const struct ch_ca **ca, struct ch_error *err)
 {
 	if (strlen(text) == 2 * CH_SERIAL_SIZE && ch_unhex(text, serial, NULL) &&
 	    (*ca = catalog_by_serial(set, ch_view_of(serial))))
@@ -194,25 +194,25 @@ bool catalog_parse_serial(const struct ca_set *set, const char *text, struct ch_
  * ---------------------------------------------------------------------------------------------------------------
  */
 
-static void profile_drop(struct profile *profile)
+static void profile_drop(struct ch_profile *profile)
 {
 	if (profile && --profile->references == 0) {
-		profile_free(profile);
+		ch_profile_free(profile);
 		free(profile);
 	}
 }
 
-void profile_release(struct issuer *issuer, struct profile *profile)
+void profile_release(struct issuer *issuer, struct ch_profile *profile)
 {
 	pthread_mutex_lock(&issuer->cache->lock);
 	profile_drop(profile);
 	pthread_mutex_unlock(&issuer->cache->lock);
 }
 
-static struct profile *profile_held(struct issuer_cache *cache, const char *key, int32_t version)
+static struct ch_profile *profile_held(struct issuer_cache *cache, const char *key, int32_t version)
 {
 	struct profile_entry *entry;
-	struct profile *profile = NULL;
+	struct ch_profile *profile = NULL;
 
 	pthread_mutex_lock(&cache->lock);
 	HASH_FIND_STR(cache->profiles, key, entry);
@@ -225,7 +225,7 @@ static struct profile *profile_held(struct issuer_cache *cache, const char *key,
 }
 
 /* The newest version stays; recovery's look at an older one must not push it out. */
-static void profile_keep(struct issuer_cache *cache, const char *key, struct profile *profile)
+static void profile_keep(struct issuer_cache *cache, const char *key, struct ch_profile *profile)
 {
 	struct profile_entry *entry;
 
@@ -246,18 +246,18 @@ static void profile_keep(struct issuer_cache *cache, const char *key, struct pro
 }
 
 bool profile_get(struct issuer *issuer, const char *tenant, const char *name, int32_t version,
-		 struct profile **found, struct ch_error *err)
+		 struct ch_profile **found, struct ch_error *err)
 {
 	CH_AUTO(ch_transaction) transaction = NULL;
 	CH_AUTO(ch_string) key = ch_format("%s/%s", tenant, name);
 	CH_AUTO(profile_row) row = CH_NONE;
-	CH_AUTO(profile) profile = CH_NONE;
+	CH_AUTO(ch_profile) profile = CH_NONE;
 
 	if ((*found = profile_held(issuer->cache, key, version)))
 		return true;
 	if (!ch_db_begin(issuer->db, tenant, &transaction, err) ||
 	    !store_load_profile(transaction, tenant, name, version, &row, err) ||
-	    !profile_read(ch_view_text(row.document), &profile, err))
+	    !ch_profile_read(ch_view_text(row.document), &profile, err))
 		return false;
 	profile.version = row.version;
 	*found = ch_alloc(sizeof(**found));

@@ -12,16 +12,16 @@ void candidate_free(struct candidate *candidate)
 
 bool candidate_build(struct candidate *candidate, struct ch_error *err)
 {
-	const struct ca *ca = candidate->ca;
-	struct template_signer signer = template_signer_of(ca);
-	struct lint_context context = { .signer = &signer, .kind = candidate->profile->kind };
+	const struct ch_ca *ca = candidate->ca;
+	struct ch_template_signer signer = ch_template_signer_of(ca);
+	struct ch_lint_context context = { .signer = &signer, .kind = candidate->profile->kind };
 
 	ch_serial_make(ch_view(ca->serial_tag_key, sizeof(ca->serial_tag_key)), candidate->order.not_after_us,
 		       candidate->serial);
-	return template_certificate(candidate->profile, &signer, &candidate->order,
-				    ch_view(candidate->serial, sizeof(candidate->serial)), &candidate->tbs,
-				    err) &&
-	       lint_tbs(ch_view_of(&candidate->tbs), &context, &candidate->lint, err);
+	return ch_template_certificate(candidate->profile, &signer, &candidate->order,
+				       ch_view(candidate->serial, sizeof(candidate->serial)), &candidate->tbs,
+				       err) &&
+	       ch_lint_tbs(ch_view_of(&candidate->tbs), &context, &candidate->lint, err);
 }
 
 static bool reserve_once(struct issuer *issuer, const struct reservation *reservation, bool *reserved,
@@ -36,7 +36,7 @@ static bool reserve_once(struct issuer *issuer, const struct reservation *reserv
 bool candidate_reserve(struct issuer *issuer, const struct candidate *candidate, bool *reserved,
 		       struct ch_error *err)
 {
-	const struct order *order = &candidate->order;
+	const struct ch_order *order = &candidate->order;
 	CH_AUTO(ch_string) subject = ch_name_text(order->subject_der);
 	CH_AUTO(ch_string) sans_json = sans_to_json(order->sans);
 	CH_AUTO(ch_string) san_text = sans_to_text(order->sans);

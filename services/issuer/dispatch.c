@@ -51,7 +51,7 @@ bool require_role(const Chancery__Requester *requester, const char *role, struct
 bool request_tenant(const struct ch_bus_request *request, const char **tenant, struct ch_error *err)
 {
 	*tenant = request->body->tenant;
-	return check_name("tenant", *tenant, err);
+	return ch_check_name("tenant", *tenant, err);
 }
 
 int64_t time_left(const struct issuer *issuer, const struct ch_bus_request *request, int64_t limit_us)

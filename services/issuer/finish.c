@@ -20,12 +20,12 @@ bool assemble_verified(const struct ch_algorithm *algorithm, struct ch_view publ
 	return true;
 }
 
-bool pending_of_row(const char *tenant, const struct certificate_row *row, const struct ca *ca,
-		    const struct profile *profile, struct lint_token *lint, struct pending *pending,
+bool pending_of_row(const char *tenant, const struct certificate_row *row, const struct ch_ca *ca,
+		    const struct ch_profile *profile, struct ch_lint_token *lint, struct pending *pending,
 		    struct ch_error *err)
 {
-	struct template_signer signer = template_signer_of(ca);
-	struct lint_context context = { .signer = &signer, .kind = profile->kind };
+	struct ch_template_signer signer = ch_template_signer_of(ca);
+	struct ch_lint_context context = { .signer = &signer, .kind = profile->kind };
 
 	*pending = (struct pending){
 		.tenant = tenant,
@@ -37,7 +37,7 @@ bool pending_of_row(const char *tenant, const struct certificate_row *row, const
 		.lint = lint,
 		.requested_by = row->requested_by,
 	};
-	return lint_tbs(pending->tbs, &context, lint, err);
+	return ch_lint_tbs(pending->tbs, &context, lint, err);
 }
 
 static bool seal_outcome(struct issuer *issuer, const struct pending *pending, const char *type,
@@ -108,7 +108,7 @@ static bool sign(struct issuer *issuer, struct pending *pending, struct ch_bytes
 		.to_be_signed = pending->tbs,
 	};
 
-	return lint_spend(pending->lint, pending->tbs, err) &&
+	return ch_lint_spend(pending->lint, pending->tbs, err) &&
 	       ch_vault_sign(issuer->vault, &context, &item, signature, err);
 }
 

@@ -17,7 +17,7 @@ struct issuing {
 	uint8_t digest[64]; /* SHA-256 of what was asked for */
 	struct lookup lookup;
 	struct ca_set *set;
-	struct profile *profile;
+	struct ch_profile *profile;
 	struct ch_csr csr;
 	struct ch_sans sans;
 	struct candidate candidate;
@@ -152,7 +152,8 @@ static bool check_request(struct issuing *issuing, struct ch_error *err)
 	if (length == 0 || length > 128)
 		return ch_fail(err, CH_INVALID, "idempotency key has %zu characters, 1 to 128 allowed",
 			       length);
-	return check_name("profile", payload->profile, err) && digest_request(payload, issuing->digest, err);
+	return ch_check_name("profile", payload->profile, err) &&
+	       digest_request(payload, issuing->digest, err);
 }
 
 static bool look_up(struct issuing *issuing, struct ch_error *err)
@@ -193,8 +194,8 @@ static bool take_over(struct issuing *issuing, struct ch_error *err)
 {
 	struct issuer *issuer = issuing->issuer;
 	const struct certificate_row *row = &issuing->row;
-	const struct ca *ca = catalog_by_id(issuing->set, row->ca_id);
-	struct lint_token lint = CH_NONE;
+	const struct ch_ca *ca = catalog_by_id(issuing->set, row->ca_id);
+	struct ch_lint_token lint = CH_NONE;
 	struct pending pending;
 
 	if (!issuing->profile &&
@@ -252,7 +253,7 @@ static bool decide(struct issuing *issuing, struct ch_error *err)
 {
 	const Chancery__IssueCertificateRequest *payload = issuing->payload;
 	struct candidate *candidate = &issuing->candidate;
-	struct policy_request asked = { .csr = &issuing->csr, .sans = &issuing->sans };
+	struct ch_policy_request asked = { .csr = &issuing->csr, .sans = &issuing->sans };
 
 	if (issuing->lookup.profile_version == 0)
 		return ch_fail(err, CH_NOT_FOUND, "profile '%s': no such profile", payload->profile);
@@ -261,15 +262,15 @@ static bool decide(struct issuing *issuing, struct ch_error *err)
 	    !catalog_choose(issuing->set, issuing->profile, payload->ca, &candidate->ca, err))
 		return false;
 	/* Who holds such a certificate can answer for the CA or stamp time in its name. */
-	if (issuing->profile->kind != KIND_END_ENTITY && !has_role(payload->requester, "officer"))
+	if (issuing->profile->kind != CH_KIND_END_ENTITY && !has_role(payload->requester, "officer"))
 		return ch_fail(err, CH_DENIED, "profile '%s' is of kind %s: only officers may use it",
 			       payload->profile, issuing->profile->kind_name);
 	if (!ch_csr_read(ch_view(payload->csr.data, payload->csr.len), &issuing->csr, err))
 		return ch_fail_in(err, "certification request");
 	asked.validity_seconds = payload->validity_seconds;
 	if (!read_sans(issuing, err) ||
-	    !policy_check(issuing->profile, candidate->ca, &asked, ch_clock_now_us(issuing->issuer->clock),
-			  &candidate->order, err))
+	    !ch_policy_check(issuing->profile, candidate->ca, &asked, ch_clock_now_us(issuing->issuer->clock),
+			     &candidate->order, err))
 		return ch_fail_in(err, "profile '%s'", issuing->profile->name);
 	candidate->tenant = issuing->tenant;
 	candidate->client = payload->requester->client;

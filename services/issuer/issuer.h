@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * issuer.h: the certificate authority. main.c wires; dispatch.c says which message goes where; model.h holds
- * the pure parts.
+ * issuer.h: the certificate authority. main.c wires; dispatch.c says which message goes where;
+ * libcommon/issuance holds the pure parts.
  *
  * A request to issue goes issue.c → policy.c → template.c → lint.c → store.c (commit 1: pending) → finish.c
  * (vault signs, signature verified, commit 2: issued with its audit event). recovery.c takes up what a crash
@@ -15,7 +15,7 @@
 #include "daemon/daemon.h"
 #include "db/db.h"
 #include "issuer.pb-c.h"
-#include "model.h"
+#include "issuance/issuance.h"
 #include "vaultclient/vaultclient.h"
 #include "x509/serial.h"
 
@@ -194,18 +194,19 @@ CH_MUST_USE bool store_list(struct ch_transaction *transaction, const char *tena
 /* CAs */
 CH_MUST_USE bool store_catalog_version(struct ch_transaction *transaction, const char *tenant, char **version,
 				       struct ch_error *err);
-CH_MUST_USE bool store_load_cas(struct ch_transaction *transaction, const char *tenant, struct ca **cas,
+CH_MUST_USE bool store_load_cas(struct ch_transaction *transaction, const char *tenant, struct ch_ca **cas,
 				size_t *count, struct ch_error *err);
 /* Is this document stored under this name already? *found with its id. */
 CH_MUST_USE bool store_same_ca(struct ch_transaction *transaction, const char *tenant, const char *name,
 			       struct ch_view document_sha256, bool *found, struct ch_error *err);
 /* Inserts, or replaces what is still pending. *saved false: an active CA has the name. CH_CONFLICT: another
  * tenant's has. */
-CH_MUST_USE bool store_prepare_ca(struct ch_transaction *transaction, const char *tenant, const struct ca *ca,
-				  const char *document, struct ch_view document_sha256, struct ch_view event,
-				  bool *saved, struct ch_error *err);
+CH_MUST_USE bool store_prepare_ca(struct ch_transaction *transaction, const char *tenant,
+				  const struct ch_ca *ca, const char *document,
+				  struct ch_view document_sha256, struct ch_view event, bool *saved,
+				  struct ch_error *err);
 /* *saved false: it is pending no more, or has another TBS by now. */
-CH_MUST_USE bool store_activate_ca(struct ch_transaction *transaction, const struct ca *ca,
+CH_MUST_USE bool store_activate_ca(struct ch_transaction *transaction, const struct ch_ca *ca,
 				   struct ch_view der, struct ch_view serial,
 				   struct ch_view public_key_sha256, const char *requested_by,
 				   const char *instance, int64_t now_us, struct ch_view event, bool *saved,
@@ -257,7 +258,7 @@ CH_MUST_USE bool store_take_outbox(struct ch_transaction *transaction, int32_t l
 struct ca_set { /* immutable */
 	char *tenant;
 	char *version;
-	struct ca *items;
+	struct ch_ca *items;
 	size_t count;
 	int references; /* guarded by the cache's lock */
 };
@@ -268,19 +269,19 @@ CH_MUST_USE bool catalog_get(struct issuer *issuer, const char *tenant, const ch
 			     struct ca_set **set, struct ch_error *err);
 void catalog_release(struct issuer *issuer, struct ca_set *set); /* NULL is fine */
 CH_MUST_USE bool profile_get(struct issuer *issuer, const char *tenant, const char *name, int32_t version,
-			     struct profile **profile, struct ch_error *err);
-void profile_release(struct issuer *issuer, struct profile *profile); /* NULL is fine */
+			     struct ch_profile **profile, struct ch_error *err);
+void profile_release(struct issuer *issuer, struct ch_profile *profile); /* NULL is fine */
 
-const struct ca *catalog_find(const struct ca_set *set, const char *name); /* NULL: none */
-const struct ca *catalog_by_id(const struct ca_set *set, int64_t id);
+const struct ch_ca *catalog_find(const struct ca_set *set, const char *name); /* NULL: none */
+const struct ch_ca *catalog_by_id(const struct ca_set *set, int64_t id);
 /* Whose tag is in the serial: NULL, none of these CAs made it. */
-const struct ca *catalog_by_serial(const struct ca_set *set, struct ch_view serial);
+const struct ch_ca *catalog_by_serial(const struct ca_set *set, struct ch_view serial);
 /* The CA that a request names, or the only one that may use the profile. */
-CH_MUST_USE bool catalog_choose(const struct ca_set *set, const struct profile *profile, const char *name,
-				const struct ca **ca, struct ch_error *err);
+CH_MUST_USE bool catalog_choose(const struct ca_set *set, const struct ch_profile *profile, const char *name,
+				const struct ch_ca **ca, struct ch_error *err);
 /* Hex, upper or lower case, to octets. CH_NOT_FOUND where no CA of the set can have made it. */
 CH_MUST_USE bool catalog_parse_serial(const struct ca_set *set, const char *text, struct ch_bytes *serial,
-				      const struct ca **ca, struct ch_error *err);
+				      const struct ch_ca **ca, struct ch_error *err);
 
 /* --- a certificate on its way (candidate.c)
  * ------------------------------------------------------------------------------ */
@@ -288,13 +289,13 @@ struct candidate {
 	/* borrowed, set by the caller */
 	const char *tenant, *client, *idempotency_key;
 	const uint8_t *request_sha256; /* 32 octets */
-	const struct profile *profile;
-	const struct ca *ca;
-	struct order order;
+	const struct ch_profile *profile;
+	const struct ch_ca *ca;
+	struct ch_order order;
 	/* made by candidate_build */
 	uint8_t serial[CH_SERIAL_SIZE];
 	struct ch_bytes tbs;
-	struct lint_token lint;
+	struct ch_lint_token lint;
 };
 void candidate_free(struct candidate *candidate);
 CH_DEFINE_AUTO_VALUE(candidate, struct candidate, candidate_free)
@@ -306,11 +307,11 @@ CH_MUST_USE bool candidate_reserve(struct issuer *issuer, const struct candidate
  * ----------------------------------------------------------------------- */
 struct pending {
 	const char *tenant;
-	const struct ca *ca;
+	const struct ch_ca *ca;
 	const char *profile;
 	int32_t expiry_period;
 	struct ch_view serial, tbs;
-	struct lint_token *lint;
+	struct ch_lint_token *lint;
 	const char *requested_by;
 	const struct ch_log_scope *scope; /* may be NULL */
 	int64_t timeout_us;
@@ -332,8 +333,8 @@ CH_MUST_USE bool assemble_verified(const struct ch_algorithm *algorithm, struct 
 				   struct ch_view tbs, struct ch_view signature, struct ch_bytes *der,
 				   struct ch_error *err);
 /* `row` as pending; `profile` (its version) and `ca` are the row's. Lints the stored bytes anew. */
-CH_MUST_USE bool pending_of_row(const char *tenant, const struct certificate_row *row, const struct ca *ca,
-				const struct profile *profile, struct lint_token *lint,
+CH_MUST_USE bool pending_of_row(const char *tenant, const struct certificate_row *row, const struct ch_ca *ca,
+				const struct ch_profile *profile, struct ch_lint_token *lint,
 				struct pending *pending, struct ch_error *err);
 
 /* --- replies (reply.c)
@@ -342,7 +343,7 @@ Chancery__Certificate *certificate_message(const struct certificate_row *row, co
 					   bool with_chain);
 ProtobufCMessage *certificate_reply(const struct certificate_row *row, const struct ca_set *set,
 				    bool repeated);
-Chancery__Ca *ca_message(const struct ca *ca, const struct ca_set *set, uint64_t issued);
+Chancery__Ca *ca_message(const struct ch_ca *ca, const struct ca_set *set, uint64_t issued);
 char *sans_to_json(const struct ch_sans *sans);
 char *sans_to_text(const struct ch_sans *sans); /* values joined by newlines */
 

@@ -19,9 +19,9 @@ static bool longest_validity(struct issuer *issuer, const char *tenant, int64_t 
 		return false;
 	*longest_us = 0;
 	for (size_t i = 0; i < found; i++) {
-		CH_AUTO(profile) profile = CH_NONE;
+		CH_AUTO(ch_profile) profile = CH_NONE;
 
-		if (profile_read(ch_view_text(rows[i].document), &profile, NULL) &&
+		if (ch_profile_read(ch_view_text(rows[i].document), &profile, NULL) &&
 		    profile.validity.maximum_us > *longest_us)
 			*longest_us = profile.validity.maximum_us;
 		profile_row_free(&rows[i]);

@@ -84,14 +84,14 @@ bool issuer_apply_profile(void *state, const struct ch_bus_request *request, Pro
 	struct issuer *issuer = state;
 	const Chancery__ApplyProfileRequest *payload =
 		(const Chancery__ApplyProfileRequest *)request->payload;
-	CH_AUTO(profile) profile = CH_NONE;
+	CH_AUTO(ch_profile) profile = CH_NONE;
 	CH_AUTO(profile_row) row = CH_NONE;
 	Chancery__ProfileReply *message;
 	const char *tenant;
 	bool changed = false;
 
 	if (!request_tenant(request, &tenant, err) || !require_role(payload->requester, "officer", err) ||
-	    !profile_read(ch_view_text(payload->document), &profile, err))
+	    !ch_profile_read(ch_view_text(payload->document), &profile, err))
 		return false;
 	if (*payload->name && strcmp(payload->name, profile.name) != 0)
 		return ch_fail(err, CH_INVALID, "the document's profile is named '%s', not '%.80s'",

@@ -18,7 +18,7 @@ bool issuer_get_certificate(void *state, const struct ch_bus_request *request, P
 	CH_AUTO(certificate_row) row = CH_NONE;
 	CH_AUTO(ch_bytes) serial = CH_NONE;
 	struct ca_set *set = NULL;
-	const struct ca *ca;
+	const struct ch_ca *ca;
 	const char *tenant;
 	bool found;
 
@@ -64,7 +64,7 @@ static bool read_cursor(const char *text, struct ch_bytes *serial, struct listin
 static bool read_filters(const Chancery__ListCertificatesRequest *payload, const struct ca_set *set,
 			 struct listing *listing, struct ch_error *err)
 {
-	const struct ca *ca = given(payload->ca) ? catalog_find(set, payload->ca) : NULL;
+	const struct ch_ca *ca = given(payload->ca) ? catalog_find(set, payload->ca) : NULL;
 	bool known = !given(payload->status);
 
 	for (size_t i = 0; i < CH_COUNT(statuses); i++)
@@ -143,7 +143,7 @@ bool issuer_list_certificates(void *state, const struct ch_bus_request *request,
  * --------------------------------------------------------------------------------------------------------------------
  */
 
-static bool count_issued(struct issuer *issuer, const char *tenant, const struct ca *ca, uint64_t *issued,
+static bool count_issued(struct issuer *issuer, const char *tenant, const struct ch_ca *ca, uint64_t *issued,
 			 struct ch_error *err)
 {
 	CH_AUTO(ch_transaction) transaction = NULL;
@@ -155,7 +155,7 @@ static bool count_issued(struct issuer *issuer, const char *tenant, const struct
 static bool reply_ca(struct issuer *issuer, const char *tenant, const struct ca_set *set, const char *name,
 		     ProtobufCMessage **reply, struct ch_error *err)
 {
-	const struct ca *ca = catalog_find(set, name);
+	const struct ch_ca *ca = catalog_find(set, name);
 	Chancery__CaReply *message;
 	uint64_t issued;
 

@@ -22,7 +22,7 @@ struct recovery {
 
 /* Why the row must not be signed any more; NULL: it may. */
 static char *reason_to_cancel(const struct recovery *recovery, const struct certificate_row *row,
-			      const struct ca *ca)
+			      const struct ch_ca *ca)
 {
 	int64_t now_us = ch_clock_now_us(recovery->issuer->clock);
 
@@ -50,10 +50,10 @@ static bool decide(struct recovery *recovery, const struct certificate_row *row,
 		   struct ch_transaction *transaction, struct ch_error *err)
 {
 	struct issuer *issuer = recovery->issuer;
-	const struct ca *ca = catalog_by_id(recovery->set, row->ca_id);
+	const struct ch_ca *ca = catalog_by_id(recovery->set, row->ca_id);
 	CH_AUTO(ch_string) reason = reason_to_cancel(recovery, row, ca);
-	struct lint_token lint = CH_NONE;
-	struct profile *profile = NULL;
+	struct ch_lint_token lint = CH_NONE;
+	struct ch_profile *profile = NULL;
 	struct pending pending;
 	bool linted;
 

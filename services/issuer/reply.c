@@ -15,7 +15,7 @@ static ProtobufCBinaryData octets(struct ch_view view)
 }
 
 /* The CA's certificate and those above it, DER after DER. */
-static ProtobufCBinaryData chain(const struct ca *ca, const struct ca_set *set)
+static ProtobufCBinaryData chain(const struct ch_ca *ca, const struct ca_set *set)
 {
 	CH_AUTO(ch_buffer) all = CH_NONE;
 
@@ -76,7 +76,7 @@ Chancery__Certificate *certificate_message(const struct certificate_row *row, co
 					   bool with_chain)
 {
 	Chancery__Certificate *message = CH_PROTO_NEW(Chancery__Certificate, chancery__certificate__init);
-	const struct ca *ca = catalog_by_id(set, row->ca_id);
+	const struct ch_ca *ca = catalog_by_id(set, row->ca_id);
 
 	message->serial = ch_hex(ch_view_of(&row->serial));
 	message->ca = ch_strdup(ca ? ca->document.name : "");
@@ -108,7 +108,7 @@ ProtobufCMessage *certificate_reply(const struct certificate_row *row, const str
 	return &reply->base;
 }
 
-Chancery__Ca *ca_message(const struct ca *ca, const struct ca_set *set, uint64_t issued)
+Chancery__Ca *ca_message(const struct ch_ca *ca, const struct ca_set *set, uint64_t issued)
 {
 	Chancery__Ca *message = CH_PROTO_NEW(Chancery__Ca, chancery__ca__init);
 

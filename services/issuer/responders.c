@@ -15,25 +15,25 @@ static const struct signer_kind {
 	const char *name;    /* service_certificates.kind */
 	const char *profile; /* what its certificates are issued under */
 	const char *suffix;  /* of the CA's common name, to the signer's */
-	enum profile_kind profile_kind;
+	enum ch_profile_kind profile_kind;
 	Chancery__Purpose purpose;
-	size_t section; /* of struct ca_document */
+	size_t section; /* of struct ch_ca_document */
 } kinds[] = {
-	{ "ocsp", "ocsp-responder", "OCSP Responder", KIND_OCSP_RESPONDER, CHANCERY__PURPOSE__PURPOSE_OCSP,
-	  offsetof(struct ca_document, ocsp_responder) },
-	{ "tsa", "tsa", "Time Stamping Authority", KIND_TSA, CHANCERY__PURPOSE__PURPOSE_TIMESTAMP,
-	  offsetof(struct ca_document, timestamp_authority) },
+	{ "ocsp", "ocsp-responder", "OCSP Responder", CH_KIND_OCSP_RESPONDER, CHANCERY__PURPOSE__PURPOSE_OCSP,
+	  offsetof(struct ch_ca_document, ocsp_responder) },
+	{ "tsa", "tsa", "Time Stamping Authority", CH_KIND_TSA, CHANCERY__PURPOSE__PURPOSE_TIMESTAMP,
+	  offsetof(struct ch_ca_document, timestamp_authority) },
 };
 
 /* One signer of one CA on its way to a new certificate. */
 struct renewal {
 	struct issuer *issuer;
 	const char *tenant;
-	const struct ca *ca;
+	const struct ch_ca *ca;
 	const struct signer_kind *kind;
-	const struct ca_signer *signer;
+	const struct ch_ca_signer *signer;
 	int64_t made; /* how many it had before */
-	struct profile *profile;
+	struct ch_profile *profile;
 	Chancery__Key *key;
 	struct ch_bytes subject_der;
 	struct candidate candidate;
@@ -50,9 +50,9 @@ static void renewal_free(struct renewal *renewal)
 }
 CH_DEFINE_AUTO_VALUE(renewal, struct renewal, renewal_free)
 
-static const struct ca_signer *section_of(const struct ca *ca, const struct signer_kind *kind)
+static const struct ch_ca_signer *section_of(const struct ch_ca *ca, const struct signer_kind *kind)
 {
-	return (const struct ca_signer *)((const char *)&ca->document + kind->section);
+	return (const struct ch_ca_signer *)((const char *)&ca->document + kind->section);
 }
 
 /* A certificate that ends with its CA has no better one to come. */
@@ -81,7 +81,7 @@ static bool load_profile(struct renewal *renewal, struct ch_transaction *transac
 	if (renewal->profile->kind != renewal->kind->profile_kind)
 		return ch_fail(err, CH_INVALID, "profile '%s' is of kind %s", renewal->profile->name,
 			       renewal->profile->kind_name);
-	if (!strings_contain(&renewal->profile->keys, renewal->signer->key))
+	if (!ch_strings_contain(&renewal->profile->keys, renewal->signer->key))
 		return ch_fail(err, CH_INVALID, "profile '%s' does not accept %s keys",
 			       renewal->profile->name, renewal->signer->key);
 	return true;
@@ -113,7 +113,7 @@ static bool make_key(struct renewal *renewal, struct ch_error *err)
 
 static bool decide_order(struct renewal *renewal, struct ch_error *err)
 {
-	struct order *order = &renewal->candidate.order;
+	struct ch_order *order = &renewal->candidate.order;
 	int64_t now_us = ch_clock_now_us(renewal->issuer->clock);
 	int64_t validity_us = renewal->signer->validity_us;
 
@@ -121,9 +121,9 @@ static bool decide_order(struct renewal *renewal, struct ch_error *err)
 		validity_us = renewal->profile->validity.maximum_us;
 	if (validity_us > renewal->ca->not_after_us - now_us)
 		validity_us = renewal->ca->not_after_us - now_us;
-	if (!policy_validity(renewal->profile, renewal->ca, validity_us, now_us, order, err) ||
-	    !subject_with_suffix(ch_view_of(&renewal->ca->subject_der), renewal->kind->suffix,
-				 &renewal->subject_der, err))
+	if (!ch_policy_validity(renewal->profile, renewal->ca, validity_us, now_us, order, err) ||
+	    !ch_subject_with_suffix(ch_view_of(&renewal->ca->subject_der), renewal->kind->suffix,
+				    &renewal->subject_der, err))
 		return false;
 	order->subject_der = ch_view_of(&renewal->subject_der);
 	order->public_key_info =

@@ -93,7 +93,7 @@ static bool find_transition(const struct wish *wish, const struct certificate_ro
 
 static bool seal_change(struct issuer *issuer, const struct ch_bus_request *request, const char *tenant,
 			const struct transition *transition, const struct wish *wish,
-			const struct certificate_row *row, const struct ca *ca, const char *serial,
+			const struct certificate_row *row, const struct ch_ca *ca, const char *serial,
 			struct ch_bytes *sealed, struct ch_error *err)
 {
 	const Chancery__ChangeStatusRequest *payload =
@@ -126,7 +126,7 @@ static int64_t revocation_time(const struct certificate_row *row, int64_t now_us
 }
 
 static bool change(struct issuer *issuer, const struct ch_bus_request *request, const char *tenant,
-		   const struct wish *wish, const struct ca *ca, struct ch_view serial,
+		   const struct wish *wish, const struct ch_ca *ca, struct ch_view serial,
 		   struct certificate_row *row, struct ch_error *err)
 {
 	const Chancery__ChangeStatusRequest *payload =
@@ -177,7 +177,7 @@ bool issuer_change_status(void *state, const struct ch_bus_request *request, Pro
 	CH_AUTO(certificate_row) row = CH_NONE;
 	CH_AUTO(ch_bytes) serial = CH_NONE;
 	struct ca_set *set = NULL;
-	const struct ca *ca;
+	const struct ch_ca *ca;
 	const char *tenant;
 	struct wish wish;
 	bool done;

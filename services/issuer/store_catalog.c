@@ -147,14 +147,14 @@ bool store_catalog_version(struct ch_transaction *transaction, const char *tenan
 	return true;
 }
 
-static bool read_ca(const struct ch_rows *rows, size_t i, struct ca *ca, struct ch_error *err)
+static bool read_ca(const struct ch_rows *rows, size_t i, struct ch_ca *ca, struct ch_error *err)
 {
 	struct ch_view tag_key = ch_rows_bytes(rows, i, 14);
 
 	ca->id = ch_rows_int64(rows, i, 0);
 	ca->parent_id = ch_rows_int64(rows, i, 1);
 	ca->state = ch_strdup(ch_rows_text(rows, i, 2));
-	if (!ca_document_read(ch_view_text(ch_rows_text(rows, i, 3)), &ca->document, err))
+	if (!ch_ca_document_read(ch_view_text(ch_rows_text(rows, i, 3)), &ca->document, err))
 		return ch_fail_in(err, "stored CA %lld", (long long)ca->id);
 	ca->subject_der = ch_bytes_copy(ch_rows_bytes(rows, i, 4));
 	ca->subject = ch_strdup(ch_rows_text(rows, i, 5));
@@ -174,7 +174,7 @@ static bool read_ca(const struct ch_rows *rows, size_t i, struct ca *ca, struct 
 	return true;
 }
 
-bool store_load_cas(struct ch_transaction *transaction, const char *tenant, struct ca **cas, size_t *count,
+bool store_load_cas(struct ch_transaction *transaction, const char *tenant, struct ch_ca **cas, size_t *count,
 		    struct ch_error *err)
 {
 	CH_AUTO(ch_rows) rows = NULL;
@@ -206,11 +206,11 @@ bool store_same_ca(struct ch_transaction *transaction, const char *tenant, const
 	return true;
 }
 
-bool store_prepare_ca(struct ch_transaction *transaction, const char *tenant, const struct ca *ca,
+bool store_prepare_ca(struct ch_transaction *transaction, const char *tenant, const struct ch_ca *ca,
 		      const char *document, struct ch_view document_sha256, struct ch_view event, bool *saved,
 		      struct ch_error *err)
 {
-	const struct ca_document *d = &ca->document;
+	const struct ch_ca_document *d = &ca->document;
 	CH_AUTO(ch_rows) rows = NULL;
 
 	if (!ch_db_query(transaction, &prepare_ca,
@@ -234,7 +234,7 @@ bool store_prepare_ca(struct ch_transaction *transaction, const char *tenant, co
 	return true;
 }
 
-bool store_activate_ca(struct ch_transaction *transaction, const struct ca *ca, struct ch_view der,
+bool store_activate_ca(struct ch_transaction *transaction, const struct ch_ca *ca, struct ch_view der,
 		       struct ch_view serial, struct ch_view public_key_sha256, const char *requested_by,
 		       const char *instance, int64_t now_us, struct ch_view event, bool *saved,
 		       struct ch_error *err)

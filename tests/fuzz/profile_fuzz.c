@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* profile_fuzz.c: any bytes as a certificate profile document: read or refused, never a crash or a leak. */
-#include "model.h"
+#include "issuance/issuance.h"
 
 #include <stdlib.h>
 
@@ -8,10 +8,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	CH_AUTO(profile) profile = CH_NONE;
+	CH_AUTO(ch_profile) profile = CH_NONE;
 	struct ch_error err = CH_NONE;
 
-	if (profile_read(ch_view(data, size), &profile, &err)) {
+	if (ch_profile_read(ch_view(data, size), &profile, &err)) {
 		/* What was accepted holds what the rest of the issuer relies on. */
 		if (!profile.name || profile.keys.count == 0 || profile.key_usage == 0 ||
 		    profile.validity.default_us > profile.validity.maximum_us)

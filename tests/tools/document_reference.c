@@ -2,7 +2,7 @@
 /* document_reference.c: prints the reference table of a document that the issuer reads: `document_reference
  * ca-document` or `profile`. docs/update-configuration calls it, so that docs/configuration.md says what the
  * schemas say. */
-#include "model.h"
+#include "issuance/issuance.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +12,8 @@ static const struct {
 	const char *name;
 	const struct ch_conf_schema *schema;
 } documents[] = {
-	{ "ca-document", &ca_document_schema },
-	{ "profile", &profile_schema },
+	{ "ca-document", &ch_ca_document_schema },
+	{ "profile", &ch_profile_schema },
 };
 
 int main(int argc, char **argv)

@@ -42,13 +42,13 @@ static struct ch_bytes public_key_info(EVP_PKEY *key)
 
 void fixture_begin(struct fixture *fixture)
 {
-	struct ca *ca = &fixture->ca;
+	struct ch_ca *ca = &fixture->ca;
 	uint8_t digest[64];
 	size_t size;
 
 	memset(fixture, 0, sizeof(*fixture));
 	fixture->ca_key = fixture_key("ecdsa-p256");
-	must(ca_document_read(
+	must(ch_ca_document_read(
 		     ch_view_text(
 			     "{\"name\":\"example-issuing\",\"parent\":\"example-root\","
 			     "\"subject\":\"CN=Example Issuing CA,O=Example,C=CH\",\"key\":\"ecdsa-p256\","
@@ -76,7 +76,7 @@ void fixture_begin(struct fixture *fixture)
 
 void fixture_end(struct fixture *fixture)
 {
-	ca_free(&fixture->ca);
+	ch_ca_free(&fixture->ca);
 	EVP_PKEY_free(fixture->ca_key);
 }
 
@@ -130,7 +130,7 @@ struct ch_bytes fixture_csr(EVP_PKEY *key, const char *subject, const char *sans
 	return der;
 }
 
-void fixture_profile(struct profile *profile, const char *more)
+void fixture_profile(struct ch_profile *profile, const char *more)
 {
 	CH_AUTO(ch_string) text = ch_format(
 		"name: example\n"
@@ -141,7 +141,7 @@ void fixture_profile(struct profile *profile, const char *more)
 		more);
 	struct ch_error err = CH_NONE;
 
-	if (!profile_read(ch_view_text(text), profile, &err))
+	if (!ch_profile_read(ch_view_text(text), profile, &err))
 		must(false, err.message);
 	profile->version = 1;
 }

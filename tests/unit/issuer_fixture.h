@@ -3,14 +3,14 @@
 #ifndef ISSUER_FIXTURE_H
 #define ISSUER_FIXTURE_H
 
-#include "model.h"
+#include "issuance/issuance.h"
 
 /* 2026-11-21T10:00:00Z */
 #define NOW (INT64_C(1795255200) * CH_SECOND)
 
 struct fixture {
 	EVP_PKEY *ca_key;
-	struct ca ca; /* "Example Issuing CA", ecdsa-p256, from a day before NOW for 5 years */
+	struct ch_ca ca; /* "Example Issuing CA", ecdsa-p256, from a day before NOW for 5 years */
 };
 void fixture_begin(struct fixture *fixture);
 void fixture_end(struct fixture *fixture);
@@ -21,5 +21,5 @@ EVP_PKEY *fixture_key(const char *name);
  * ("DNS:a,IP:1.2.3.4") or NULL. */
 struct ch_bytes fixture_csr(EVP_PKEY *key, const char *subject, const char *sans, bool ca_true);
 /* Reads a profile that must read: the text after a base of name, validity (90d, 398d), keys and key usage. */
-void fixture_profile(struct profile *profile, const char *more);
+void fixture_profile(struct ch_profile *profile, const char *more);
 #endif

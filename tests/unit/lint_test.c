@@ -88,23 +88,23 @@ static struct ch_bytes write_tbs(const struct lint_fixture *f, const struct bad 
 	return ch_der_done(&w);
 }
 
-static struct ch_error lint(struct bad bad, bool as_ca, enum profile_kind kind)
+static struct ch_error lint(struct bad bad, bool as_ca, enum ch_profile_kind kind)
 {
 	struct lint_fixture f = CH_NONE;
-	struct template_signer signer;
-	struct lint_context context = { .signer = &signer, .kind = kind, .ca = as_ca };
+	struct ch_template_signer signer;
+	struct ch_lint_context context = { .signer = &signer, .kind = kind, .ca = as_ca };
 	struct ch_error err = CH_NONE;
-	struct lint_token token;
+	struct ch_lint_token token;
 	EVP_PKEY *key = fixture_key("ecdsa-p256");
 	struct ch_bytes tbs;
 	bool passed;
 
 	fixture_begin(&f.fixture);
-	signer = template_signer_of(&f.fixture.ca);
+	signer = ch_template_signer_of(&f.fixture.ca);
 	assert_true(ch_name_parse("CN=leaf", &f.subject, NULL));
 	f.key.size = (size_t)i2d_PUBKEY(key, &f.key.data);
 	tbs = write_tbs(&f, &bad);
-	passed = lint_tbs(ch_view_of(&tbs), &context, &token, &err);
+	passed = ch_lint_tbs(ch_view_of(&tbs), &context, &token, &err);
 	assert_int_equal(passed, token.valid);
 	if (passed)
 		err = (struct ch_error)CH_NONE;
@@ -118,7 +118,7 @@ static struct ch_error lint(struct bad bad, bool as_ca, enum profile_kind kind)
 
 static void assert_finds(struct bad bad, const char *check)
 {
-	struct ch_error err = lint(bad, false, KIND_END_ENTITY);
+	struct ch_error err = lint(bad, false, CH_KIND_END_ENTITY);
 
 	if (err.code != CH_INTERNAL || !strstr(err.message, check))
 		fail_msg("'%s' is not what %s should say", err.message, check);
@@ -126,7 +126,7 @@ static void assert_finds(struct bad bad, const char *check)
 
 static void a_good_certificate_passes(void **state)
 {
-	struct ch_error err = lint((struct bad)CH_NONE, false, KIND_END_ENTITY);
+	struct ch_error err = lint((struct bad)CH_NONE, false, CH_KIND_END_ENTITY);
 
 	if (err.code != CH_OK)
 		fail_msg("%s", err.message);
@@ -155,7 +155,7 @@ static void each_check_finds_its_fault(void **state)
 
 static void a_ca_must_look_like_one(void **state)
 {
-	assert_non_null(strstr(lint((struct bad)CH_NONE, true, KIND_END_ENTITY).message,
+	assert_non_null(strstr(lint((struct bad)CH_NONE, true, CH_KIND_END_ENTITY).message,
 			       "basicConstraints is missing"));
 	assert_non_null(strstr(
 		lint((struct bad){ .ca_true = true, .no_constraints_critical = true }, true, 0).message,
@@ -170,36 +170,36 @@ static void a_ca_must_look_like_one(void **state)
 
 static void a_signer_must_be_marked_as_one(void **state)
 {
-	assert_non_null(
-		strstr(lint((struct bad)CH_NONE, false, KIND_OCSP_RESPONDER).message, "OCSPSigning alone"));
-	assert_non_null(strstr(lint((struct bad)CH_NONE, false, KIND_TSA).message, "timeStamping alone"));
+	assert_non_null(strstr(lint((struct bad)CH_NONE, false, CH_KIND_OCSP_RESPONDER).message,
+			       "OCSPSigning alone"));
+	assert_non_null(strstr(lint((struct bad)CH_NONE, false, CH_KIND_TSA).message, "timeStamping alone"));
 }
 
 static void cut_off_bytes_are_refused(void **state)
 {
-	struct template_signer signer = CH_NONE;
-	struct lint_context context = { .signer = &signer };
-	struct lint_token token = { .valid = true };
+	struct ch_template_signer signer = CH_NONE;
+	struct ch_lint_context context = { .signer = &signer };
+	struct ch_lint_token token = { .valid = true };
 	struct ch_error err = CH_NONE;
 
-	assert_false(lint_tbs(ch_view("\x30\x05\xa0\x03\x02\x01", 6), &context, &token, &err));
+	assert_false(ch_lint_tbs(ch_view("\x30\x05\xa0\x03\x02\x01", 6), &context, &token, &err));
 	assert_false(token.valid);
 	assert_int_equal(err.code, CH_INTERNAL);
 }
 
 static void a_token_is_for_its_bytes_and_for_once(void **state)
 {
-	struct lint_token token = CH_NONE;
+	struct ch_lint_token token = CH_NONE;
 	uint8_t digest[64];
 	size_t size;
 
 	assert_true(ch_digest("sha256", ch_view_text("tbs"), digest, &size, NULL));
 	memcpy(token.tbs_sha256, digest, 32);
 	token.valid = true;
-	assert_true(lint_spend(&token, ch_view_text("tbs"), NULL));
-	assert_false(lint_spend(&token, ch_view_text("tbs"), NULL));
+	assert_true(ch_lint_spend(&token, ch_view_text("tbs"), NULL));
+	assert_false(ch_lint_spend(&token, ch_view_text("tbs"), NULL));
 	token.valid = true;
-	assert_false(lint_spend(&token, ch_view_text("other"), NULL));
+	assert_false(ch_lint_spend(&token, ch_view_text("other"), NULL));
 }
 
 int main(void)

@@ -22,10 +22,10 @@ struct attempt {
 	int64_t now_us;
 };
 
-static bool try_it(const struct attempt *attempt, struct order *order, struct ch_error *err)
+static bool try_it(const struct attempt *attempt, struct ch_order *order, struct ch_error *err)
 {
 	struct fixture fixture;
-	CH_AUTO(profile) profile = CH_NONE;
+	CH_AUTO(ch_profile) profile = CH_NONE;
 	CH_AUTO(ch_csr) csr = CH_NONE;
 	EVP_PKEY *key = fixture_key(attempt->key ? attempt->key : "ecdsa-p256");
 	struct ch_bytes der = fixture_csr(key, attempt->subject ? attempt->subject : "CN=www.example.com",
@@ -33,24 +33,24 @@ static bool try_it(const struct attempt *attempt, struct order *order, struct ch
 					  : attempt->sans                    ? attempt->sans
 									     : "DNS:www.example.com",
 					  attempt->ca_true);
-	struct policy_request request = { .csr = &csr, .validity_seconds = attempt->validity_seconds };
+	struct ch_policy_request request = { .csr = &csr, .validity_seconds = attempt->validity_seconds };
 	bool allowed;
 
 	fixture_begin(&fixture);
 	fixture_profile(&profile, attempt->profile ? attempt->profile : SERVER);
 	allowed = ch_csr_read(ch_view_of(&der), &csr, err) &&
-		  policy_check(&profile, &fixture.ca, &request, attempt->now_us ? attempt->now_us : NOW,
-			       order, err);
+		  ch_policy_check(&profile, &fixture.ca, &request, attempt->now_us ? attempt->now_us : NOW,
+				  order, err);
 	ch_bytes_free(&der);
 	EVP_PKEY_free(key);
 	fixture_end(&fixture);
 	return allowed;
 }
 
-static struct order assert_allowed(struct attempt attempt)
+static struct ch_order assert_allowed(struct attempt attempt)
 {
 	struct ch_error err = CH_NONE;
-	struct order order = CH_NONE;
+	struct ch_order order = CH_NONE;
 
 	if (!try_it(&attempt, &order, &err))
 		fail_msg("refused: %s", err.message);
@@ -60,7 +60,7 @@ static struct order assert_allowed(struct attempt attempt)
 static void assert_refused(struct attempt attempt, const char *part)
 {
 	struct ch_error err = CH_NONE;
-	struct order order;
+	struct ch_order order;
 
 	if (try_it(&attempt, &order, &err))
 		fail_msg("allowed, and should be refused: %s", part);
@@ -70,7 +70,7 @@ static void assert_refused(struct attempt attempt, const char *part)
 
 static void a_proper_request_is_allowed(void **state)
 {
-	struct order order = assert_allowed((struct attempt)CH_NONE);
+	struct ch_order order = assert_allowed((struct attempt)CH_NONE);
 
 	assert_true(order.not_before_us == NOW - CH_MINUTE);
 	assert_true(order.not_after_us == NOW + 90 * CH_DAY - CH_SECOND);
@@ -94,18 +94,18 @@ static void keys_outside_the_profile_are_refused(void **state)
 static void the_cas_own_key_is_refused(void **state)
 {
 	struct fixture fixture;
-	CH_AUTO(profile) profile = CH_NONE;
+	CH_AUTO(ch_profile) profile = CH_NONE;
 	CH_AUTO(ch_csr) csr = CH_NONE;
 	struct ch_error err = CH_NONE;
 	struct ch_bytes der;
-	struct policy_request request = { .csr = &csr };
-	struct order order;
+	struct ch_policy_request request = { .csr = &csr };
+	struct ch_order order;
 
 	fixture_begin(&fixture);
 	fixture_profile(&profile, SERVER);
 	der = fixture_csr(fixture.ca_key, "CN=a", "DNS:a.example", false);
 	assert_true(ch_csr_read(ch_view_of(&der), &csr, &err));
-	assert_false(policy_check(&profile, &fixture.ca, &request, NOW, &order, &err));
+	assert_false(ch_policy_check(&profile, &fixture.ca, &request, NOW, &order, &err));
 	assert_string_equal(err.message, "public key is the CA's own");
 	ch_bytes_free(&der);
 	fixture_end(&fixture);
@@ -161,7 +161,7 @@ static void dns_names_must_end_in_a_suffix_at_a_label(void **state)
 
 static void validity_is_bounded_by_profile_and_ca(void **state)
 {
-	struct order order;
+	struct ch_order order;
 
 	order = assert_allowed((struct attempt){ .validity_seconds = 3600 });
 	assert_true(order.not_after_us == NOW + CH_HOUR - CH_SECOND);
@@ -182,7 +182,7 @@ static void validity_is_bounded_by_profile_and_ca(void **state)
 
 static void not_before_is_not_before_the_cas(void **state)
 {
-	struct order order = assert_allowed((struct attempt){ .now_us = NOW - CH_DAY + CH_SECOND });
+	struct ch_order order = assert_allowed((struct attempt){ .now_us = NOW - CH_DAY + CH_SECOND });
 
 	assert_true(order.not_before_us == NOW - CH_DAY);
 }

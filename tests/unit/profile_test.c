@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* profile_test.c: what certificate profiles and CA documents may say, and how a wrong one is told. */
-#include "model.h"
+#include "issuance/issuance.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,19 +11,19 @@
 
 static struct ch_error profile_error(const char *text)
 {
-	CH_AUTO(profile) profile = CH_NONE;
+	CH_AUTO(ch_profile) profile = CH_NONE;
 	struct ch_error err = CH_NONE;
 
-	assert_false(profile_read(ch_view_text(text), &profile, &err));
+	assert_false(ch_profile_read(ch_view_text(text), &profile, &err));
 	return err;
 }
 
 static struct ch_error ca_error(const char *text)
 {
-	CH_AUTO(ca_document) document = CH_NONE;
+	CH_AUTO(ch_ca_document) document = CH_NONE;
 	struct ch_error err = CH_NONE;
 
-	assert_false(ca_document_read(ch_view_text(text), &document, &err));
+	assert_false(ch_ca_document_read(ch_view_text(text), &document, &err));
 	return err;
 }
 
@@ -39,16 +39,16 @@ static void assert_says(struct ch_error err, const char *part)
 
 static void a_profile_reads_into_what_the_issuer_needs(void **state)
 {
-	CH_AUTO(profile) profile = CH_NONE;
+	CH_AUTO(ch_profile) profile = CH_NONE;
 	struct ch_error err = CH_NONE;
 
-	if (!profile_read(ch_view_text(HEAD KEYS "key_usage: [digitalSignature, keyEncipherment]\n"
-						 "extended_key_usage: [serverAuth, 1.2.3.4]\n"
-						 "policies: ['2.23.140.1.2.1']\n"),
-			  &profile, &err))
+	if (!ch_profile_read(ch_view_text(HEAD KEYS "key_usage: [digitalSignature, keyEncipherment]\n"
+						    "extended_key_usage: [serverAuth, 1.2.3.4]\n"
+						    "policies: ['2.23.140.1.2.1']\n"),
+			     &profile, &err))
 		fail_msg("%s", err.message);
 	assert_string_equal(profile.name, "p");
-	assert_int_equal(profile.kind, KIND_END_ENTITY);
+	assert_int_equal(profile.kind, CH_KIND_END_ENTITY);
 	assert_int_equal(profile.key_usage, KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT);
 	assert_string_equal(profile.extended_key_oids[0], "1.3.6.1.5.5.7.3.1");
 	assert_string_equal(profile.extended_key_oids[1], "1.2.3.4");
@@ -102,10 +102,10 @@ static void an_end_entity_profile_cannot_make_responders_or_tsas(void **state)
 
 static void a_ca_document_reads_with_its_defaults(void **state)
 {
-	CH_AUTO(ca_document) ca = CH_NONE;
+	CH_AUTO(ch_ca_document) ca = CH_NONE;
 	struct ch_error err = CH_NONE;
 
-	if (!ca_document_read(ch_view_text(CA), &ca, &err))
+	if (!ch_ca_document_read(ch_view_text(CA), &ca, &err))
 		fail_msg("%s", err.message);
 	assert_null(ca.parent);
 	assert_true(ca.path_length == -1);
@@ -117,12 +117,13 @@ static void a_ca_document_reads_with_its_defaults(void **state)
 
 static void a_signer_section_makes_a_signer(void **state)
 {
-	CH_AUTO(ca_document) ca = CH_NONE;
+	CH_AUTO(ch_ca_document) ca = CH_NONE;
 	struct ch_error err = CH_NONE;
 
-	if (!ca_document_read(ch_view_text(CA "ocsp_responder: { key: ecdsa-p256 }\n"
+	if (!ch_ca_document_read(ch_view_text(CA
+					      "ocsp_responder: { key: ecdsa-p256 }\n"
 					      "timestamp_authority: { key: rsa-3072, policies: [1.2.3] }\n"),
-			      &ca, &err))
+				 &ca, &err))
 		fail_msg("%s", err.message);
 	assert_true(ca.ocsp_responder.validity_us == 30 * CH_DAY);
 	assert_string_equal(ca.timestamp_authority.policies.items[0], "1.2.3");
@@ -150,14 +151,14 @@ static void a_signers_name_is_the_cas_with_a_suffix(void **state)
 	CH_AUTO(ch_string) long_text = NULL;
 
 	assert_true(ch_name_parse("CN=Example CA,O=Example,C=CH", &ca, NULL));
-	assert_true(subject_with_suffix(ch_view_of(&ca), "OCSP Responder", &responder, NULL));
+	assert_true(ch_subject_with_suffix(ch_view_of(&ca), "OCSP Responder", &responder, NULL));
 	text = ch_name_text(ch_view_of(&responder));
 	assert_string_equal(text, "CN=Example CA OCSP Responder,O=Example,C=CH");
 
 	/* 64 characters are the most (RFC 5280 appendix A): the CA's part gives way, at a character. */
 	assert_true(ch_name_parse("CN=0123456789012345678901234567890123456789012345678\xc3\xa9\xc3\xa9",
 				  &long_ca, NULL));
-	assert_true(subject_with_suffix(ch_view_of(&long_ca), "OCSP Responder", &longer, NULL));
+	assert_true(ch_subject_with_suffix(ch_view_of(&long_ca), "OCSP Responder", &longer, NULL));
 	long_text = ch_name_text(ch_view_of(&longer));
 	assert_string_equal(long_text, "CN=0123456789012345678901234567890123456789012345678 OCSP Responder");
 }

@@ -14,7 +14,7 @@
 
 struct made {
 	struct fixture fixture;
-	struct profile profile;
+	struct ch_profile profile;
 	struct ch_bytes tbs;
 	X509 *certificate;
 	uint8_t serial[CH_SERIAL_SIZE];
@@ -43,25 +43,25 @@ static void make(struct made *made, const char *profile, const char *key_name, c
 	EVP_PKEY *key = fixture_key(key_name);
 	struct ch_bytes der = fixture_csr(key, subject, sans, false);
 	CH_AUTO(ch_csr) csr = CH_NONE;
-	struct policy_request request = { .csr = &csr };
-	struct template_signer signer;
-	struct lint_context context = { .signer = &signer };
-	struct lint_token token;
+	struct ch_policy_request request = { .csr = &csr };
+	struct ch_template_signer signer;
+	struct ch_lint_context context = { .signer = &signer };
+	struct ch_lint_token token;
 	struct ch_error err = CH_NONE;
-	struct order order;
+	struct ch_order order;
 
 	memset(made, 0, sizeof(*made));
 	fixture_begin(&made->fixture);
 	fixture_profile(&made->profile, profile);
-	signer = template_signer_of(&made->fixture.ca);
+	signer = ch_template_signer_of(&made->fixture.ca);
 	context.kind = made->profile.kind;
 	if (!ch_csr_read(ch_view_of(&der), &csr, &err) ||
-	    !policy_check(&made->profile, &made->fixture.ca, &request, NOW, &order, &err))
+	    !ch_policy_check(&made->profile, &made->fixture.ca, &request, NOW, &order, &err))
 		fail_msg("%s", err.message);
 	ch_serial_make(ch_view(made->fixture.ca.serial_tag_key, 32), order.not_after_us, made->serial);
-	if (!template_certificate(&made->profile, &signer, &order,
-				  ch_view(made->serial, sizeof(made->serial)), &made->tbs, &err) ||
-	    !lint_tbs(ch_view_of(&made->tbs), &context, &token, &err))
+	if (!ch_template_certificate(&made->profile, &signer, &order,
+				     ch_view(made->serial, sizeof(made->serial)), &made->tbs, &err) ||
+	    !ch_lint_tbs(ch_view_of(&made->tbs), &context, &token, &err))
 		fail_msg("%s", err.message);
 	sign_and_read(made);
 	ch_bytes_free(&der);
@@ -72,7 +72,7 @@ static void unmake(struct made *made)
 {
 	X509_free(made->certificate);
 	ch_bytes_free(&made->tbs);
-	profile_free(&made->profile);
+	ch_profile_free(&made->profile);
 	fixture_end(&made->fixture);
 }
 
@@ -205,25 +205,25 @@ static void a_tsas_extended_key_usage_is_critical(void **state)
 static void a_root_is_self_issued_and_names_no_urls(void **state)
 {
 	struct made made = CH_NONE;
-	struct template_signer signer;
-	struct lint_context context = { .signer = &signer, .ca = true };
-	struct lint_token token;
+	struct ch_template_signer signer;
+	struct ch_lint_context context = { .signer = &signer, .ca = true };
+	struct ch_lint_token token;
 	struct ch_error err = CH_NONE;
-	struct order order = CH_NONE;
+	struct ch_order order = CH_NONE;
 	const uint8_t serial[] = { 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
 
 	fixture_begin(&made.fixture);
 	made.fixture.ca.document.path_length = 1;
-	signer = template_signer_of(&made.fixture.ca);
+	signer = ch_template_signer_of(&made.fixture.ca);
 	signer.urls = NULL;
 	order.subject_der = ch_view_of(&made.fixture.ca.subject_der);
 	order.public_key_info = ch_view_of(&made.fixture.ca.public_key_info);
 	order.key_algorithm = made.fixture.ca.algorithm;
 	order.not_before_us = NOW;
 	order.not_after_us = NOW + INT64_C(30) * 365 * CH_DAY; /* after 2050: GeneralizedTime */
-	if (!template_ca(&made.fixture.ca.document, &signer, &order, ch_view(serial, sizeof(serial)),
-			 &made.tbs, &err) ||
-	    !lint_tbs(ch_view_of(&made.tbs), &context, &token, &err))
+	if (!ch_template_ca(&made.fixture.ca.document, &signer, &order, ch_view(serial, sizeof(serial)),
+			    &made.tbs, &err) ||
+	    !ch_lint_tbs(ch_view_of(&made.tbs), &context, &token, &err))
 		fail_msg("%s", err.message);
 	sign_and_read(&made);
 	assert_int_equal(X509_check_ca(made.certificate), 1);

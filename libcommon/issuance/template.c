@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* template.c: writes the TBSCertificate of what policy.c or ca_prepare.c decided. Pure: the same input gives
  * the same bytes. */
-#include "model.h"
+#include "issuance/issuance.h"
 
 #define OID_SUBJECT_ALT_NAME "2.5.29.17"
 #define OID_OCSP_NOCHECK     "1.3.6.1.5.5.7.48.1.5"
 
-struct template_signer template_signer_of(const struct ca *ca)
+struct ch_template_signer ch_template_signer_of(const struct ch_ca *ca)
 {
-	return (struct template_signer){
+	return (struct ch_template_signer){
 		.subject_der = ch_view_of(&ca->subject_der),
 		.algorithm = ca->algorithm,
 		.key_identifier = ch_view_of(&ca->key_identifier),
@@ -17,8 +17,8 @@ struct template_signer template_signer_of(const struct ca *ca)
 }
 
 /* RFC 5280 §4.1 up to and with subjectPublicKeyInfo; leaves TBSCertificate open for the extensions. */
-static void begin_tbs(struct ch_der_writer *writer, const struct template_signer *signer,
-		      const struct order *order, struct ch_view serial)
+static void begin_tbs(struct ch_der_writer *writer, const struct ch_template_signer *signer,
+		      const struct ch_order *order, struct ch_view serial)
 {
 	ch_der_begin(writer, CH_DER_SEQUENCE);
 	ch_der_begin(writer, CH_DER_CONTEXT_CONSTRUCTED(0));
@@ -45,8 +45,8 @@ static void finish_tbs(struct ch_der_writer *writer, struct ch_bytes *tbs)
 	*tbs = ch_der_done(writer);
 }
 
-static bool put_key_identifiers(struct ch_der_writer *writer, const struct template_signer *signer,
-				const struct order *order, struct ch_error *err)
+static bool put_key_identifiers(struct ch_der_writer *writer, const struct ch_template_signer *signer,
+				const struct ch_order *order, struct ch_error *err)
 {
 	uint8_t identifier[64];
 	size_t size;
@@ -59,7 +59,7 @@ static bool put_key_identifiers(struct ch_der_writer *writer, const struct templ
 }
 
 /* Critical where the subject is empty (RFC 5280 §4.2.1.6). */
-static bool put_subject_alt_names(struct ch_der_writer *writer, const struct order *order,
+static bool put_subject_alt_names(struct ch_der_writer *writer, const struct ch_order *order,
 				  struct ch_error *err)
 {
 	CH_AUTO(ch_bytes) general_names = CH_NONE;
@@ -76,7 +76,7 @@ static bool put_subject_alt_names(struct ch_der_writer *writer, const struct ord
 
 /* A responder's certificate is not itself asked about (RFC 6960 §4.2.2.2.1), so it names no responder and no
  * CRL. */
-static void put_urls(struct ch_der_writer *writer, const struct ca_urls *urls, bool no_check)
+static void put_urls(struct ch_der_writer *writer, const struct ch_ca_urls *urls, bool no_check)
 {
 	if (!urls)
 		return;
@@ -106,8 +106,8 @@ static unsigned key_usage_for(unsigned wanted, const struct ch_algorithm *key)
 	return wanted;
 }
 
-static bool put_usages(struct ch_der_writer *writer, const struct profile *profile, const struct order *order,
-		       struct ch_error *err)
+static bool put_usages(struct ch_der_writer *writer, const struct ch_profile *profile,
+		       const struct ch_order *order, struct ch_error *err)
 {
 	unsigned bits = key_usage_for(profile->key_usage, order->key_algorithm);
 
@@ -117,17 +117,18 @@ static bool put_usages(struct ch_der_writer *writer, const struct profile *profi
 	ch_extension_key_usage(writer, bits);
 	/* RFC 3161 §2.3: a TSA's extended key usage must be critical. */
 	return profile->extended_key_usage.count == 0 ||
-	       ch_extension_extended_key_usage(writer, profile->kind == KIND_TSA, profile->extended_key_oids,
-					       profile->extended_key_usage.count, err);
+	       ch_extension_extended_key_usage(writer, profile->kind == CH_KIND_TSA,
+					       profile->extended_key_oids, profile->extended_key_usage.count,
+					       err);
 }
 
-bool template_certificate(const struct profile *profile, const struct template_signer *signer,
-			  const struct order *order, struct ch_view serial, struct ch_bytes *tbs,
-			  struct ch_error *err)
+bool ch_template_certificate(const struct ch_profile *profile, const struct ch_template_signer *signer,
+			     const struct ch_order *order, struct ch_view serial, struct ch_bytes *tbs,
+			     struct ch_error *err)
 {
 	static const uint8_t null[] = { CH_DER_NULL, 0 };
 	CH_AUTO(ch_der_writer) writer = CH_NONE;
-	bool responder = profile->kind == KIND_OCSP_RESPONDER;
+	bool responder = profile->kind == CH_KIND_OCSP_RESPONDER;
 
 	begin_tbs(&writer, signer, order, serial);
 	if (!put_key_identifiers(&writer, signer, order, err))
@@ -143,8 +144,9 @@ bool template_certificate(const struct profile *profile, const struct template_s
 	return true;
 }
 
-bool template_ca(const struct ca_document *document, const struct template_signer *signer,
-		 const struct order *order, struct ch_view serial, struct ch_bytes *tbs, struct ch_error *err)
+bool ch_template_ca(const struct ch_ca_document *document, const struct ch_template_signer *signer,
+		    const struct ch_order *order, struct ch_view serial, struct ch_bytes *tbs,
+		    struct ch_error *err)
 {
 	CH_AUTO(ch_der_writer) writer = CH_NONE;
 

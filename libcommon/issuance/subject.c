@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* subject.c: the attributes that a subject may have and how one is read from DER. policy.c and responders.c
  * call it. */
-#include "model.h"
+#include "issuance/issuance.h"
 
 #include <string.h>
 
 /* RFC 5280 appendix A.1 (upper bounds), RFC 4519 (names). */
-static const struct subject_attribute attributes[] = {
+static const struct ch_subject_attribute attributes[] = {
 	{ "CN", "2.5.4.3", 64 },
 	{ "O", "2.5.4.10", 64 },
 	{ "OU", "2.5.4.11", 64 },
@@ -25,12 +25,12 @@ static const struct subject_attribute attributes[] = {
 	{ "emailAddress", "1.2.840.113549.1.9.1", 255 },
 };
 
-const struct subject_attribute *subject_attribute_at(size_t index)
+const struct ch_subject_attribute *ch_subject_attribute_at(size_t index)
 {
 	return index < CH_COUNT(attributes) ? &attributes[index] : NULL;
 }
 
-const struct subject_attribute *subject_attribute_find(const char *name)
+const struct ch_subject_attribute *ch_subject_attribute_find(const char *name)
 {
 	for (size_t i = 0; i < CH_COUNT(attributes); i++)
 		if (strcmp(attributes[i].name, name) == 0)
@@ -38,7 +38,7 @@ const struct subject_attribute *subject_attribute_find(const char *name)
 	return NULL;
 }
 
-static const struct subject_attribute *find_oid(const char *oid)
+static const struct ch_subject_attribute *find_oid(const char *oid)
 {
 	for (size_t i = 0; oid && i < CH_COUNT(attributes); i++)
 		if (strcmp(attributes[i].oid, oid) == 0)
@@ -46,10 +46,10 @@ static const struct subject_attribute *find_oid(const char *oid)
 	return NULL;
 }
 
-void subject_item_free(struct subject_item *item)
+void ch_subject_item_free(struct ch_subject_item *item)
 {
 	free(item->oid_text);
-	*item = (struct subject_item)CH_NONE;
+	*item = (struct ch_subject_item)CH_NONE;
 }
 
 /* Counts characters of valid UTF-8; false for malformed or overlong forms, surrogates and control characters.
@@ -84,7 +84,7 @@ static bool count_characters(struct ch_view text, size_t *count)
 	return true;
 }
 
-static bool check_value(const struct subject_item *item, unsigned tag, struct ch_error *err)
+static bool check_value(const struct ch_subject_item *item, unsigned tag, struct ch_error *err)
 {
 	const char *name = item->attribute ? item->attribute->name : item->oid_text;
 	size_t characters;
@@ -109,13 +109,13 @@ static bool check_value(const struct subject_item *item, unsigned tag, struct ch
 	return true;
 }
 
-bool subject_next(struct ch_view *rdn_sequence, struct ch_view *rdn, struct subject_item *item,
-		  struct ch_error *err)
+bool ch_subject_next(struct ch_view *rdn_sequence, struct ch_view *rdn, struct ch_subject_item *item,
+		     struct ch_error *err)
 {
 	struct ch_view pair, oid;
 	unsigned tag;
 
-	*item = (struct subject_item)CH_NONE;
+	*item = (struct ch_subject_item)CH_NONE;
 	if (rdn->size == 0) {
 		if (!ch_der_read(rdn_sequence, CH_DER_SET, "RelativeDistinguishedName", rdn, err))
 			return false;
@@ -160,8 +160,8 @@ static bool put_common_name(struct ch_der_writer *writer, const char *text, stru
 	return true;
 }
 
-bool subject_with_suffix(struct ch_view ca_subject_der, const char *suffix, struct ch_bytes *der,
-			 struct ch_error *err)
+bool ch_subject_with_suffix(struct ch_view ca_subject_der, const char *suffix, struct ch_bytes *der,
+			    struct ch_error *err)
 {
 	CH_AUTO(ch_der_writer) writer = CH_NONE;
 	CH_AUTO(ch_string) common_name = NULL;
@@ -171,10 +171,10 @@ bool subject_with_suffix(struct ch_view ca_subject_der, const char *suffix, stru
 		return false;
 	ch_der_begin(&writer, CH_DER_SEQUENCE);
 	while (sequence.size > 0) {
-		CH_AUTO(subject_item) item = CH_NONE;
+		CH_AUTO(ch_subject_item) item = CH_NONE;
 		struct ch_view whole = sequence, rdn = CH_NONE;
 
-		if (!subject_next(&sequence, &rdn, &item, err))
+		if (!ch_subject_next(&sequence, &rdn, &item, err))
 			return false;
 		whole.size = (size_t)(sequence.data - whole.data);
 		if (item.attribute && strcmp(item.attribute->name, "CN") == 0) {

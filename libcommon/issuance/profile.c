@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* profile.c: a certificate profile document becomes a struct profile, or is refused with its line. Called by
- * profiles_ops.c when one is applied and by cache.c when one is read back. */
-#include "model.h"
+/* profile.c: a certificate profile document becomes a struct ch_profile, or is refused with its line. Called
+ * by profiles_ops.c when one is applied and by cache.c when one is read back. */
+#include "issuance/issuance.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,12 +9,12 @@
 #define YEAR (365 * CH_DAY)
 
 static const struct ch_conf_field validity_fields[] = {
-	CH_CONF_NAMED("default", struct profile_validity, default_us, CH_CONF_DURATION, .required = true,
+	CH_CONF_NAMED("default", struct ch_profile_validity, default_us, CH_CONF_DURATION, .required = true,
 		      .min = CH_SECOND, .max = 100 * YEAR,
 		      .help = "when the request names none; shortened to the CA's end"),
-	CH_CONF_NAMED("maximum", struct profile_validity, maximum_us, CH_CONF_DURATION, .required = true,
+	CH_CONF_NAMED("maximum", struct ch_profile_validity, maximum_us, CH_CONF_DURATION, .required = true,
 		      .min = CH_SECOND, .max = 100 * YEAR, .help = "a request for more is refused"),
-	CH_CONF_NAMED("backdate", struct profile_validity, backdate_us, CH_CONF_DURATION,
+	CH_CONF_NAMED("backdate", struct ch_profile_validity, backdate_us, CH_CONF_DURATION,
 		      .default_text = "1m", .min = 0, .max = CH_DAY,
 		      .help = "notBefore lies this far back, for clocks that are slow"),
 };
@@ -22,55 +22,55 @@ static const struct ch_conf_schema validity_schema = { "validity", validity_fiel
 						       CH_COUNT(validity_fields) };
 
 static const struct ch_conf_field subject_fields[] = {
-	CH_CONF_FIELD(struct profile_subject, allowed, CH_CONF_STRING_LIST, .min = 0, .max = 32,
+	CH_CONF_FIELD(struct ch_profile_subject, allowed, CH_CONF_STRING_LIST, .min = 0, .max = 32,
 		      .help = "attributes that a subject may have: CN, O, OU, L, ST, C, serialNumber, "
 			      "emailAddress, …"),
-	CH_CONF_FIELD(struct profile_subject, required, CH_CONF_STRING_LIST, .min = 0, .max = 32,
+	CH_CONF_FIELD(struct ch_profile_subject, required, CH_CONF_STRING_LIST, .min = 0, .max = 32,
 		      .help = "attributes that it must have"),
 };
 static const struct ch_conf_schema subject_schema = { "subject", subject_fields, CH_COUNT(subject_fields) };
 
 static const struct ch_conf_field sans_fields[] = {
-	CH_CONF_FIELD(struct profile_sans, allowed, CH_CONF_STRING_LIST, .choices = "dns|ip|email|uri",
+	CH_CONF_FIELD(struct ch_profile_sans, allowed, CH_CONF_STRING_LIST, .choices = "dns|ip|email|uri",
 		      .min = 0, .max = 4, .help = "name forms that a certificate may carry"),
-	CH_CONF_FIELD(struct profile_sans, minimum, CH_CONF_INTEGER, .default_text = "0", .min = 0,
+	CH_CONF_FIELD(struct ch_profile_sans, minimum, CH_CONF_INTEGER, .default_text = "0", .min = 0,
 		      .max = 1000, .help = "fewest names"),
-	CH_CONF_FIELD(struct profile_sans, maximum, CH_CONF_INTEGER, .default_text = "100", .min = 0,
+	CH_CONF_FIELD(struct ch_profile_sans, maximum, CH_CONF_INTEGER, .default_text = "100", .min = 0,
 		      .max = 1000, .help = "most names"),
-	CH_CONF_FIELD(struct profile_sans, dns_suffixes, CH_CONF_STRING_LIST, .min = 0, .max = 100,
+	CH_CONF_FIELD(struct ch_profile_sans, dns_suffixes, CH_CONF_STRING_LIST, .min = 0, .max = 100,
 		      .help = "dns names must be one of these or end in a dot and one of these; empty: any"),
 };
 static const struct ch_conf_schema sans_schema = { "subject_alt_names", sans_fields, CH_COUNT(sans_fields) };
 
 static const struct ch_conf_field profile_fields[] = {
-	CH_CONF_FIELD(struct profile, name, CH_CONF_STRING, .required = true,
+	CH_CONF_FIELD(struct ch_profile, name, CH_CONF_STRING, .required = true,
 		      .help = "[a-z0-9-], what requests name"),
-	CH_CONF_NAMED("kind", struct profile, kind_name, CH_CONF_STRING, .default_text = "end-entity",
+	CH_CONF_NAMED("kind", struct ch_profile, kind_name, CH_CONF_STRING, .default_text = "end-entity",
 		      .choices = "end-entity|ocsp-responder|tsa",
 		      .help = "ocsp-responder and tsa are for the suite's own signers and for officers"),
-	CH_CONF_SUB(struct profile, validity, &validity_schema, .required = true,
+	CH_CONF_SUB(struct ch_profile, validity, &validity_schema, .required = true,
 		    .help = "how long certificates live"),
-	CH_CONF_FIELD(struct profile, keys, CH_CONF_STRING_LIST, .required = true, .min = 1, .max = 32,
+	CH_CONF_FIELD(struct ch_profile, keys, CH_CONF_STRING_LIST, .required = true, .min = 1, .max = 32,
 		      .help = "accepted public keys: rsa-2048, rsa-3072, rsa-4096, ecdsa-p256, ecdsa-p384, "
 			      "ecdsa-p521, ed25519"),
-	CH_CONF_NAMED("key_usage", struct profile, key_usage_names, CH_CONF_STRING_LIST, .required = true,
+	CH_CONF_NAMED("key_usage", struct ch_profile, key_usage_names, CH_CONF_STRING_LIST, .required = true,
 		      .min = 1, .max = 9,
 		      .choices =
 			      "digitalSignature|nonRepudiation|keyEncipherment|dataEncipherment|keyAgreement",
 		      .help = "keyUsage (RFC 5280 §4.2.1.3); keyEncipherment is left out for keys that "
 			      "cannot encipher"),
-	CH_CONF_FIELD(struct profile, extended_key_usage, CH_CONF_STRING_LIST, .min = 0, .max = 15,
+	CH_CONF_FIELD(struct ch_profile, extended_key_usage, CH_CONF_STRING_LIST, .min = 0, .max = 15,
 		      .help = "serverAuth, clientAuth, codeSigning, emailProtection, timeStamping, "
 			      "OCSPSigning, or dotted OIDs"),
-	CH_CONF_SUB(struct profile, subject, &subject_schema, .help = "rules for the subject name"),
-	CH_CONF_SUB(struct profile, subject_alt_names, &sans_schema,
+	CH_CONF_SUB(struct ch_profile, subject, &subject_schema, .help = "rules for the subject name"),
+	CH_CONF_SUB(struct ch_profile, subject_alt_names, &sans_schema,
 		    .help = "rules for subject alternative names"),
-	CH_CONF_FIELD(struct profile, policies, CH_CONF_STRING_LIST, .min = 0, .max = 16,
+	CH_CONF_FIELD(struct ch_profile, policies, CH_CONF_STRING_LIST, .min = 0, .max = 16,
 		      .help = "certificate policy OIDs to put in"),
-	CH_CONF_FIELD(struct profile, cas, CH_CONF_STRING_LIST, .min = 0, .max = 100,
+	CH_CONF_FIELD(struct ch_profile, cas, CH_CONF_STRING_LIST, .min = 0, .max = 100,
 		      .help = "CAs that may use it; empty: any issuing CA (one that has a parent)"),
 };
-const struct ch_conf_schema profile_schema = { "profile", profile_fields, CH_COUNT(profile_fields) };
+const struct ch_conf_schema ch_profile_schema = { "profile", profile_fields, CH_COUNT(profile_fields) };
 
 static const struct {
 	const char *name;
@@ -96,26 +96,26 @@ static const struct {
 
 static const struct {
 	const char *name;
-	enum profile_kind kind;
+	enum ch_profile_kind kind;
 	const char *only_usage; /* the one extended key usage that it must have; NULL: none of the others' */
 } kinds[] = {
-	{ "end-entity", KIND_END_ENTITY, NULL },
-	{ "ocsp-responder", KIND_OCSP_RESPONDER, OID_OCSP_SIGNING }, /* RFC 6960 §4.2.2.2 */
-	{ "tsa", KIND_TSA, OID_TIME_STAMPING },                      /* RFC 3161 §2.3 */
+	{ "end-entity", CH_KIND_END_ENTITY, NULL },
+	{ "ocsp-responder", CH_KIND_OCSP_RESPONDER, OID_OCSP_SIGNING }, /* RFC 6960 §4.2.2.2 */
+	{ "tsa", CH_KIND_TSA, OID_TIME_STAMPING },                      /* RFC 3161 §2.3 */
 };
 
-bool check_name(const char *what, const char *name, struct ch_error *err)
+bool ch_check_name(const char *what, const char *name, struct ch_error *err)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
 	size_t length = strlen(name);
 
-	if (length == 0 || length > PROFILE_NAME_MAX || name[0] == '-' || strspn(name, allowed) != length)
+	if (length == 0 || length > CH_PROFILE_NAME_MAX || name[0] == '-' || strspn(name, allowed) != length)
 		return ch_fail(err, CH_INVALID, "%s '%.80s': 1 to 63 of a-z, 0-9 and -, not beginning with -",
 			       what, name);
 	return true;
 }
 
-bool check_oid(const char *what, const char *dotted, struct ch_error *err)
+bool ch_check_oid(const char *what, const char *dotted, struct ch_error *err)
 {
 	CH_AUTO(ch_der_writer) writer = CH_NONE;
 
@@ -125,7 +125,7 @@ bool check_oid(const char *what, const char *dotted, struct ch_error *err)
 	return true;
 }
 
-bool strings_contain(const struct ch_conf_strings *strings, const char *item)
+bool ch_strings_contain(const struct ch_conf_strings *strings, const char *item)
 {
 	for (size_t i = 0; i < strings->count; i++)
 		if (strcmp(strings->items[i], item) == 0)
@@ -133,7 +133,7 @@ bool strings_contain(const struct ch_conf_strings *strings, const char *item)
 	return false;
 }
 
-char *strings_join(const struct ch_conf_strings *strings)
+char *ch_strings_join(const struct ch_conf_strings *strings)
 {
 	struct ch_buffer text = CH_NONE;
 
@@ -142,7 +142,7 @@ char *strings_join(const struct ch_conf_strings *strings)
 	return ch_buffer_steal_text(&text);
 }
 
-static bool derive_key_usage(struct profile *profile)
+static bool derive_key_usage(struct ch_profile *profile)
 {
 	for (size_t i = 0; i < profile->key_usage_names.count; i++)
 		for (size_t k = 0; k < CH_COUNT(key_usages); k++)
@@ -151,7 +151,7 @@ static bool derive_key_usage(struct profile *profile)
 	return true;
 }
 
-static bool derive_extended_key_usage(struct profile *profile, struct ch_error *err)
+static bool derive_extended_key_usage(struct ch_profile *profile, struct ch_error *err)
 {
 	for (size_t i = 0; i < profile->extended_key_usage.count; i++) {
 		const char *text = profile->extended_key_usage.items[i];
@@ -159,7 +159,7 @@ static bool derive_extended_key_usage(struct profile *profile, struct ch_error *
 		for (size_t k = 0; k < CH_COUNT(extended_key_usages); k++)
 			if (strcmp(extended_key_usages[k].name, text) == 0)
 				text = extended_key_usages[k].oid;
-		if (!check_oid("extended_key_usage", text, err))
+		if (!ch_check_oid("extended_key_usage", text, err))
 			return false;
 		for (size_t k = 0; k < i; k++)
 			if (strcmp(profile->extended_key_oids[k], text) == 0)
@@ -171,7 +171,7 @@ static bool derive_extended_key_usage(struct profile *profile, struct ch_error *
 
 /* A profile that anyone may use must not make a certificate that relying parties take for a responder or a
  * TSA. */
-static bool derive_kind(struct profile *profile, struct ch_error *err)
+static bool derive_kind(struct ch_profile *profile, struct ch_error *err)
 {
 	size_t row = 0;
 
@@ -184,8 +184,8 @@ static bool derive_kind(struct profile *profile, struct ch_error *err)
 			return ch_fail(err, CH_INVALID,
 				       "kind %s must have exactly one extended_key_usage, %s",
 				       kinds[row].name,
-				       profile->kind == KIND_TSA ? "timeStamping (RFC 3161 §2.3)"
-								 : "OCSPSigning (RFC 6960 §4.2.2.2)");
+				       profile->kind == CH_KIND_TSA ? "timeStamping (RFC 3161 §2.3)"
+								    : "OCSPSigning (RFC 6960 §4.2.2.2)");
 		return true;
 	}
 	for (size_t i = 0; i < profile->extended_key_usage.count; i++) {
@@ -199,25 +199,25 @@ static bool derive_kind(struct profile *profile, struct ch_error *err)
 	return true;
 }
 
-static bool check_lists(const struct profile *profile, struct ch_error *err)
+static bool check_lists(const struct ch_profile *profile, struct ch_error *err)
 {
 	for (size_t i = 0; i < profile->keys.count; i++)
 		if (!ch_algorithm_find(profile->keys.items[i]))
 			return ch_fail(err, CH_INVALID, "keys: unknown algorithm '%s'",
 				       profile->keys.items[i]);
 	for (size_t i = 0; i < profile->subject.allowed.count; i++)
-		if (!subject_attribute_find(profile->subject.allowed.items[i]))
+		if (!ch_subject_attribute_find(profile->subject.allowed.items[i]))
 			return ch_fail(err, CH_INVALID, "subject.allowed: unknown attribute '%s'",
 				       profile->subject.allowed.items[i]);
 	for (size_t i = 0; i < profile->subject.required.count; i++)
-		if (!strings_contain(&profile->subject.allowed, profile->subject.required.items[i]))
+		if (!ch_strings_contain(&profile->subject.allowed, profile->subject.required.items[i]))
 			return ch_fail(err, CH_INVALID, "subject.required '%s' is not in subject.allowed",
 				       profile->subject.required.items[i]);
 	for (size_t i = 0; i < profile->policies.count; i++)
-		if (!check_oid("policies", profile->policies.items[i], err))
+		if (!ch_check_oid("policies", profile->policies.items[i], err))
 			return false;
 	for (size_t i = 0; i < profile->cas.count; i++)
-		if (!check_name("cas", profile->cas.items[i], err))
+		if (!ch_check_name("cas", profile->cas.items[i], err))
 			return false;
 	for (size_t i = 0; i < profile->subject_alt_names.dns_suffixes.count; i++) {
 		CH_AUTO(ch_sans) scratch = CH_NONE;
@@ -228,9 +228,9 @@ static bool check_lists(const struct profile *profile, struct ch_error *err)
 	return true;
 }
 
-static bool check_numbers(const struct profile *profile, struct ch_error *err)
+static bool check_numbers(const struct ch_profile *profile, struct ch_error *err)
 {
-	const struct profile_sans *sans = &profile->subject_alt_names;
+	const struct ch_profile_sans *sans = &profile->subject_alt_names;
 
 	if (profile->validity.default_us > profile->validity.maximum_us)
 		return ch_fail(err, CH_INVALID, "validity.default is longer than validity.maximum");
@@ -243,13 +243,13 @@ static bool check_numbers(const struct profile *profile, struct ch_error *err)
 	return true;
 }
 
-bool profile_read(struct ch_view document, struct profile *profile, struct ch_error *err)
+bool ch_profile_read(struct ch_view document, struct ch_profile *profile, struct ch_error *err)
 {
-	CH_AUTO(profile) read = CH_NONE;
+	CH_AUTO(ch_profile) read = CH_NONE;
 
-	if (!ch_conf_read(&profile_schema, document, "profile", &read, err))
+	if (!ch_conf_read(&ch_profile_schema, document, "profile", &read, err))
 		return false;
-	if (!check_name("profile name", read.name, err))
+	if (!ch_check_name("profile name", read.name, err))
 		return false;
 	if (!derive_key_usage(&read) || !derive_extended_key_usage(&read, err) || !derive_kind(&read, err) ||
 	    !check_lists(&read, err) || !check_numbers(&read, err))
@@ -258,8 +258,8 @@ bool profile_read(struct ch_view document, struct profile *profile, struct ch_er
 	return true;
 }
 
-void profile_free(struct profile *profile)
+void ch_profile_free(struct ch_profile *profile)
 {
-	ch_conf_free(&profile_schema, profile);
-	*profile = (struct profile)CH_NONE;
+	ch_conf_free(&ch_profile_schema, profile);
+	*profile = (struct ch_profile)CH_NONE;
 }

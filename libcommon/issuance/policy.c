@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* policy.c: may this request become a certificate under this profile and CA, and what will it say? Pure;
  * called by issue.c after ch_csr_read has verified the request's signature. */
-#include "model.h"
+#include "issuance/issuance.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-static bool check_key(const struct profile *profile, const struct ca *ca, const struct ch_csr *csr,
+static bool check_key(const struct ch_profile *profile, const struct ch_ca *ca, const struct ch_csr *csr,
 		      struct ch_error *err)
 {
-	CH_AUTO(ch_string) accepted = strings_join(&profile->keys);
+	CH_AUTO(ch_string) accepted = ch_strings_join(&profile->keys);
 
-	if (!csr->algorithm || !strings_contain(&profile->keys, csr->algorithm->name))
+	if (!csr->algorithm || !ch_strings_contain(&profile->keys, csr->algorithm->name))
 		return ch_fail(err, CH_INVALID, "public key (%s) is not accepted: %s",
 			       csr->algorithm ? csr->algorithm->name : csr->key_description, accepted);
 	if (!ch_check_weak_key(ch_view_of(&csr->public_key_info), err))
@@ -22,11 +22,11 @@ static bool check_key(const struct profile *profile, const struct ca *ca, const 
 	return true;
 }
 
-static bool check_allowed(const struct profile *profile, const struct subject_item *item,
+static bool check_allowed(const struct ch_profile *profile, const struct ch_subject_item *item,
 			  struct ch_error *err)
 {
-	if (!item->attribute || !strings_contain(&profile->subject.allowed, item->attribute->name)) {
-		CH_AUTO(ch_string) allowed = strings_join(&profile->subject.allowed);
+	if (!item->attribute || !ch_strings_contain(&profile->subject.allowed, item->attribute->name)) {
+		CH_AUTO(ch_string) allowed = ch_strings_join(&profile->subject.allowed);
 
 		return ch_fail(err, CH_INVALID, "subject attribute %s is not allowed (allowed: %s)",
 			       item->attribute ? item->attribute->name : item->oid_text,
@@ -37,9 +37,9 @@ static bool check_allowed(const struct profile *profile, const struct subject_it
 
 /* Which attributes were seen, as a bit for each row of the attribute table. Only these may stand more than
  * once. */
-static bool mark_seen(const struct subject_item *item, uint32_t *seen, struct ch_error *err)
+static bool mark_seen(const struct ch_subject_item *item, uint32_t *seen, struct ch_error *err)
 {
-	uint32_t bit = 1u << (unsigned)(item->attribute - subject_attribute_at(0));
+	uint32_t bit = 1u << (unsigned)(item->attribute - ch_subject_attribute_at(0));
 	bool may_repeat = strcmp(item->attribute->name, "OU") == 0 ||
 			  strcmp(item->attribute->name, "DC") == 0 ||
 			  strcmp(item->attribute->name, "street") == 0;
@@ -50,7 +50,7 @@ static bool mark_seen(const struct subject_item *item, uint32_t *seen, struct ch
 	return true;
 }
 
-static bool check_subject(const struct profile *profile, const struct ch_csr *csr, bool *empty,
+static bool check_subject(const struct ch_profile *profile, const struct ch_csr *csr, bool *empty,
 			  struct ch_error *err)
 {
 	struct ch_view rest = ch_view_of(&csr->subject_der), sequence, rdn = CH_NONE;
@@ -61,16 +61,17 @@ static bool check_subject(const struct profile *profile, const struct ch_csr *cs
 		return false;
 	*empty = sequence.size == 0;
 	while (sequence.size > 0 || rdn.size > 0) {
-		CH_AUTO(subject_item) item = CH_NONE;
+		CH_AUTO(ch_subject_item) item = CH_NONE;
 
-		if (!subject_next(&sequence, &rdn, &item, err) || !check_allowed(profile, &item, err) ||
+		if (!ch_subject_next(&sequence, &rdn, &item, err) || !check_allowed(profile, &item, err) ||
 		    !mark_seen(&item, &seen, err))
 			return false;
 	}
 	for (size_t i = 0; i < profile->subject.required.count; i++) {
 		const char *name = profile->subject.required.items[i];
 
-		if (!(seen & (1u << (unsigned)(subject_attribute_find(name) - subject_attribute_at(0)))))
+		if (!(seen &
+		      (1u << (unsigned)(ch_subject_attribute_find(name) - ch_subject_attribute_at(0)))))
 			return ch_fail(err, CH_INVALID, "subject lacks the required attribute %s", name);
 	}
 	return true;
@@ -90,19 +91,19 @@ static bool has_suffix(const char *name, const struct ch_conf_strings *suffixes)
 	return suffixes->count == 0;
 }
 
-static bool check_san(const struct profile_sans *rules, const struct ch_san *san, struct ch_error *err)
+static bool check_san(const struct ch_profile_sans *rules, const struct ch_san *san, struct ch_error *err)
 {
 	const char *type = ch_san_type_name(san->type);
 
-	if (!strings_contain(&rules->allowed, type)) {
-		CH_AUTO(ch_string) allowed = strings_join(&rules->allowed);
+	if (!ch_strings_contain(&rules->allowed, type)) {
+		CH_AUTO(ch_string) allowed = ch_strings_join(&rules->allowed);
 
 		return ch_fail(err, CH_INVALID,
 			       "subject alternative name %s:%.200s is not allowed (allowed: %s)", type,
 			       san->value, rules->allowed.count ? allowed : "none");
 	}
 	if (san->type == CH_SAN_DNS && !has_suffix(san->value, &rules->dns_suffixes)) {
-		CH_AUTO(ch_string) suffixes = strings_join(&rules->dns_suffixes);
+		CH_AUTO(ch_string) suffixes = ch_strings_join(&rules->dns_suffixes);
 
 		return ch_fail(err, CH_INVALID, "subject alternative name dns:%.200s ends in none of: %s",
 			       san->value, suffixes);
@@ -110,10 +111,10 @@ static bool check_san(const struct profile_sans *rules, const struct ch_san *san
 	return true;
 }
 
-static bool check_sans(const struct profile *profile, const struct ch_sans *sans, bool subject_empty,
+static bool check_sans(const struct ch_profile *profile, const struct ch_sans *sans, bool subject_empty,
 		       struct ch_error *err)
 {
-	const struct profile_sans *rules = &profile->subject_alt_names;
+	const struct ch_profile_sans *rules = &profile->subject_alt_names;
 
 	if (sans->count > (size_t)rules->maximum)
 		return ch_fail(err, CH_INVALID, "%zu subject alternative names, at most %lld allowed",
@@ -130,8 +131,8 @@ static bool check_sans(const struct profile *profile, const struct ch_sans *sans
 	return true;
 }
 
-bool policy_validity(const struct profile *profile, const struct ca *ca, int64_t validity_us, int64_t now_us,
-		     struct order *order, struct ch_error *err)
+bool ch_policy_validity(const struct ch_profile *profile, const struct ch_ca *ca, int64_t validity_us,
+			int64_t now_us, struct ch_order *order, struct ch_error *err)
 {
 	int64_t now = now_us - now_us % CH_SECOND;
 	bool asked = validity_us != 0;
@@ -169,8 +170,9 @@ bool policy_validity(const struct profile *profile, const struct ca *ca, int64_t
 	return true;
 }
 
-bool policy_check(const struct profile *profile, const struct ca *ca, const struct policy_request *request,
-		  int64_t now_us, struct order *order, struct ch_error *err)
+bool ch_policy_check(const struct ch_profile *profile, const struct ch_ca *ca,
+		     const struct ch_policy_request *request, int64_t now_us, struct ch_order *order,
+		     struct ch_error *err)
 {
 	const struct ch_csr *csr = request->csr;
 	const struct ch_sans *sans = request->sans && request->sans->count ? request->sans : &csr->sans;
@@ -184,7 +186,7 @@ bool policy_check(const struct profile *profile, const struct ca *ca, const stru
 			       (long long)request->validity_seconds);
 	if (!check_key(profile, ca, csr, err) || !check_subject(profile, csr, &subject_empty, err) ||
 	    !check_sans(profile, sans, subject_empty, err) ||
-	    !policy_validity(profile, ca, request->validity_seconds * CH_SECOND, now_us, order, err))
+	    !ch_policy_validity(profile, ca, request->validity_seconds * CH_SECOND, now_us, order, err))
 		return false;
 	order->subject_der = ch_view_of(&csr->subject_der);
 	order->public_key_info = ch_view_of(&csr->public_key_info);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lint.c: RFC 5280 checks over the very bytes that are about to be signed, read by a parser that shares
  * nothing with template.c's writer but libcommon/der. A new check is a function and a row of the table. */
-#include "model.h"
+#include "issuance/issuance.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,7 @@ struct reading {
 	int64_t not_before_us, not_after_us;
 	struct extension extensions[MAXIMUM_EXTENSIONS];
 	size_t extension_count;
-	const struct lint_context *context;
+	const struct ch_lint_context *context;
 };
 
 static void reading_free(struct reading *reading)
@@ -275,7 +275,7 @@ static const char *responder_is_marked(const struct reading *tbs)
 {
 	const struct extension *usage = find(tbs, "2.5.29.37"), *no_check = find(tbs, "1.3.6.1.5.5.7.48.1.5");
 
-	if (tbs->context->ca || tbs->context->kind != KIND_OCSP_RESPONDER)
+	if (tbs->context->ca || tbs->context->kind != CH_KIND_OCSP_RESPONDER)
 		return no_check ? "ocsp-nocheck in what is no responder's certificate" : NULL;
 	if (!usage || !only_usage(usage, "1.3.6.1.5.5.7.3.9"))
 		return "a responder's extended key usage is not OCSPSigning alone";
@@ -288,7 +288,7 @@ static const char *tsa_is_marked(const struct reading *tbs)
 {
 	const struct extension *usage = find(tbs, "2.5.29.37");
 
-	if (tbs->context->ca || tbs->context->kind != KIND_TSA)
+	if (tbs->context->ca || tbs->context->kind != CH_KIND_TSA)
 		return NULL;
 	return usage && usage->critical && only_usage(usage, "1.3.6.1.5.5.7.3.8")
 		       ? NULL
@@ -333,8 +333,8 @@ static const struct {
 	{ "critical_extension", "RFC 5280 §4.2", critical_extensions_are_known },
 };
 
-bool lint_tbs(struct ch_view tbs, const struct lint_context *context, struct lint_token *token,
-	      struct ch_error *err)
+bool ch_lint_tbs(struct ch_view tbs, const struct ch_lint_context *context, struct ch_lint_token *token,
+		 struct ch_error *err)
 {
 	CH_AUTO(reading) reading = { .context = context };
 	struct ch_error why;
@@ -358,7 +358,7 @@ bool lint_tbs(struct ch_view tbs, const struct lint_context *context, struct lin
 	return true;
 }
 
-bool lint_spend(struct lint_token *token, struct ch_view tbs, struct ch_error *err)
+bool ch_lint_spend(struct ch_lint_token *token, struct ch_view tbs, struct ch_error *err)
 {
 	bool valid = token->valid;
 	uint8_t digest[64];
