@@ -17,7 +17,7 @@ static const struct ch_conf_field url_fields[] = {
 	CH_CONF_FIELD(struct ch_ca_urls, ca_issuers, CH_CONF_STRING, .default_text = "",
 		      .help = "AIA: where this CA's certificate is (§4.2.2.1)"),
 };
-static const struct ch_conf_schema url_schema = { "urls", url_fields, CH_COUNT(url_fields) };
+const struct ch_conf_schema ch_ca_urls_schema = { "urls", url_fields, CH_COUNT(url_fields) };
 
 static const struct ch_conf_field crl_fields[] = {
 	CH_CONF_NAMED("interval", struct ch_ca_crl, interval_us, CH_CONF_DURATION, .default_text = "1h",
@@ -64,7 +64,7 @@ static const struct ch_conf_field ca_fields[] = {
 		      .help = "CAs that may stand below it; 0: it issues end entities only; -1: no limit"),
 	CH_CONF_FIELD(struct ch_ca_document, policies, CH_CONF_STRING_LIST, .min = 0, .max = 16,
 		      .help = "certificate policy OIDs in its own certificate"),
-	CH_CONF_SUB(struct ch_ca_document, urls, &url_schema,
+	CH_CONF_SUB(struct ch_ca_document, urls, &ch_ca_urls_schema,
 		    .help = "what certificates issued by this CA carry"),
 	CH_CONF_SUB(struct ch_ca_document, crl, &crl_schema, .help = "its CRLs"),
 	CH_CONF_SUB(struct ch_ca_document, ocsp_responder, &ocsp_schema, .nullable_section = true,
@@ -131,7 +131,13 @@ static bool check_policies(const struct ch_ca_document *ca, struct ch_error *err
 	return true;
 }
 
-static bool check_document(const struct ch_ca_document *ca, struct ch_error *err)
+bool ch_ca_urls_check(const struct ch_ca_urls *urls, struct ch_error *err)
+{
+	return check_url("ocsp", urls->ocsp, err) && check_url("crl", urls->crl, err) &&
+	       check_url("ca_issuers", urls->ca_issuers, err);
+}
+
+static bool check_content(const struct ch_ca_document *ca, struct ch_error *err)
 {
 	if (ca->parent && !ch_check_name("parent", ca->parent, err))
 		return false;
@@ -144,9 +150,14 @@ static bool check_document(const struct ch_ca_document *ca, struct ch_error *err
 	return check_algorithm("key", ca->key, err) &&
 	       check_algorithm("ocsp_responder.key", ca->ocsp_responder.key, err) &&
 	       check_algorithm("timestamp_authority.key", ca->timestamp_authority.key, err) &&
-	       check_url("ocsp", ca->urls.ocsp, err) && check_url("crl", ca->urls.crl, err) &&
-	       check_url("ca_issuers", ca->urls.ca_issuers, err) && check_subject(ca, err) &&
-	       check_policies(ca, err);
+	       ch_ca_urls_check(&ca->urls, err) && check_subject(ca, err) && check_policies(ca, err);
+}
+
+bool ch_ca_document_check(const struct ch_ca_document *ca, struct ch_error *err)
+{
+	if (!ch_check_name("CA name", ca->name, err))
+		return false;
+	return check_content(ca, err) || ch_fail_in(err, "CA '%s'", ca->name);
 }
 
 bool ch_ca_document_read(struct ch_view document, struct ch_ca_document *ca, struct ch_error *err)
@@ -154,10 +165,8 @@ bool ch_ca_document_read(struct ch_view document, struct ch_ca_document *ca, str
 	CH_AUTO(ch_ca_document) read = CH_NONE;
 
 	if (!ch_conf_read(&ch_ca_document_schema, document, "CA document", &read, err) ||
-	    !ch_check_name("CA name", read.name, err))
+	    !ch_ca_document_check(&read, err))
 		return false;
-	if (!check_document(&read, err))
-		return ch_fail_in(err, "CA '%s'", read.name);
 	*ca = CH_STEAL(read);
 	return true;
 }

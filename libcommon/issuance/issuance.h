@@ -124,6 +124,11 @@ struct ch_ca_document {
 };
 extern const struct ch_conf_schema ch_ca_document_schema;
 
+extern const struct ch_conf_schema ch_ca_urls_schema;
+/* What no schema can say: names, algorithms, URLs, OIDs. CH_INVALID names the key at fault.
+ * ch_ca_document_read does it. */
+CH_MUST_USE bool ch_ca_document_check(const struct ch_ca_document *ca, struct ch_error *err);
+CH_MUST_USE bool ch_ca_urls_check(const struct ch_ca_urls *urls, struct ch_error *err);
 CH_MUST_USE bool ch_ca_document_read(struct ch_view document, struct ch_ca_document *ca,
 				     struct ch_error *err);
 void ch_ca_document_free(struct ch_ca_document *ca);

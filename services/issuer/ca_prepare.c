@@ -6,11 +6,9 @@
  */
 #include "issuer.h"
 
-#include <string.h>
+#include "issuance/ca_making.h"
 
-/* nextUpdate - thisUpdate that the vault allows this CA's CRLs, beyond the document's: for clocks that
- * differ. */
-#define CRL_TOLERANCE_SECONDS 600
+#include <string.h>
 
 struct preparing {
 	struct issuer *issuer;
@@ -76,47 +74,13 @@ static bool find_known(struct preparing *p, const struct ch_ca **known, struct c
 	return true;
 }
 
-static bool check_parent(struct preparing *p, struct ch_error *err)
+static bool find_parent(struct preparing *p, struct ch_error *err)
 {
-	const struct ch_ca_document *document = &p->ca.document;
-	char end[CH_TIME_TEXT_SIZE];
+	const char *name = p->ca.document.parent;
 
-	if (!document->parent)
-		return true;
-	p->parent = catalog_find(p->set, document->parent);
-	if (!p->parent || strcmp(p->parent->state, "active") != 0)
-		return ch_fail(err, CH_NOT_FOUND, "parent '%.80s': no such active CA", document->parent);
-	if (p->parent->document.path_length == 0)
-		return ch_fail(err, CH_INVALID, "parent '%s' has path_length 0: no CA may stand below it",
-			       document->parent);
-	if (p->parent->document.path_length > 0 &&
-	    (document->path_length < 0 || document->path_length >= p->parent->document.path_length))
-		return ch_fail(err, CH_INVALID, "path_length %lld is not below the parent's %lld",
-			       (long long)document->path_length, (long long)p->parent->document.path_length);
-	if (p->ca.not_after_us > p->parent->not_after_us)
-		return ch_fail(err, CH_INVALID, "validity goes beyond the parent's end %s",
-			       ch_time_text(p->parent->not_after_us, end));
-	return true;
-}
-
-static bool fill_in(struct preparing *p, struct ch_error *err)
-{
-	struct ch_ca *ca = &p->ca;
-	int64_t now = ch_clock_now_us(p->issuer->clock);
-
-	if (!ch_name_parse(ca->document.subject, &ca->subject_der, err))
-		return false;
-	ca->subject = ch_name_text(ch_view_of(&ca->subject_der));
-	ca->algorithm = ch_algorithm_find(ca->document.key);
-	ca->state = ch_strdup("pending");
-	ca->not_before_us = now - now % CH_SECOND;
-	ca->not_after_us = ca->not_before_us + ca->document.validity_us - CH_SECOND;
-	ca->not_after_us -= ca->not_after_us % CH_SECOND;
-	ch_random(ca->serial_tag_key, sizeof(ca->serial_tag_key));
-	if (!check_parent(p, err))
-		return false;
-	ca->parent_id = p->parent ? p->parent->id : 0;
-	return true;
+	p->parent = name ? catalog_find(p->set, name) : NULL;
+	return !name || (p->parent && strcmp(p->parent->state, "active") == 0) ||
+	       ch_fail(err, CH_NOT_FOUND, "parent '%.80s': no such active CA", name);
 }
 
 /* --- what officers approve --- */
@@ -132,40 +96,22 @@ static bool propose(struct preparing *p, Chancery__ActionKind kind, const struct
 				       p->payload->requester->client, &p->action, err);
 }
 
-/* As the vault reads them from the request to make the key (generate_key below). */
 static bool propose_key(struct preparing *p, struct ch_error *err)
 {
-	const struct ch_action_field fields[] = {
-		{ (char *)(uintptr_t) "label", p->ca.document.name },
-		{ (char *)(uintptr_t) "algorithm", p->ca.document.key },
-		{ (char *)(uintptr_t) "purposes",
-		  (char *)(uintptr_t) "end-entity-certificate,ca-certificate,crl" },
-		{ (char *)(uintptr_t) "subject", p->ca.subject },
-	};
+	struct ch_action_field fields[CH_CA_KEY_FIELDS];
 
+	ch_ca_key_fields(&p->ca, fields);
 	return propose(p, CHANCERY__ACTION_KIND__ACTION_GENERATE_KEY, fields, CH_COUNT(fields), err);
 }
 
 static bool propose_certificate(struct preparing *p, const struct ch_ca *ca, const struct ch_ca *parent,
 				struct ch_error *err)
 {
-	CH_AUTO(ch_string) digest_text = NULL;
-	char not_after[CH_TIME_TEXT_SIZE];
-	uint8_t digest[64];
-	size_t size;
+	struct ch_ca_certificate_fields named;
 
-	if (!ch_digest("sha256", ch_view_of(&ca->tbs_certificate), digest, &size, err))
-		return false;
-	digest_text = ch_hex(ch_view(digest, size));
-	const struct ch_action_field fields[] = {
-		{ (char *)(uintptr_t) "key", parent ? parent->key_id : ca->key_id },
-		{ (char *)(uintptr_t) "tbs-sha256", digest_text },
-		{ (char *)(uintptr_t) "subject", ca->subject },
-		{ (char *)(uintptr_t) "not-after",
-		  (char *)(uintptr_t)ch_time_text(ca->not_after_us, not_after) },
-	};
-
-	return propose(p, CHANCERY__ACTION_KIND__ACTION_CA_CERTIFICATE, fields, CH_COUNT(fields), err);
+	return ch_ca_certificate_fields(ca, parent, &named, err) &&
+	       propose(p, CHANCERY__ACTION_KIND__ACTION_CA_CERTIFICATE, named.fields, CH_COUNT(named.fields),
+		       err);
 }
 
 static bool is_approved(const struct preparing *p)
@@ -178,62 +124,33 @@ static bool is_approved(const struct preparing *p)
 /* The same tenant, name and document give the same message id, and so the vault gives the same key. */
 static bool make_key(struct preparing *p, struct ch_error *err)
 {
-	Chancery__Purpose purposes[] = { CHANCERY__PURPOSE__PURPOSE_END_ENTITY_CERTIFICATE,
-					 CHANCERY__PURPOSE__PURPOSE_CA_CERTIFICATE,
-					 CHANCERY__PURPOSE__PURPOSE_CRL };
-	Chancery__GenerateKeyRequest request = CHANCERY__GENERATE_KEY_REQUEST__INIT;
 	struct ch_vault_context context = { .tenant = p->tenant,
 					    .trace_id = p->request->body->trace_id,
 					    .timeout_us = time_left(p->issuer, p->request, CH_MINUTE) };
+	Chancery__GenerateKeyRequest request;
 	CH_AUTO(ch_buffer) seed = CH_NONE;
 	Chancery__Key *key = NULL;
 	uint8_t digest[64];
 	size_t size;
+	bool taken;
 
+	ch_ca_key_request(&p->ca, p->action->action_id, &request);
 	ch_buffer_printf(&seed, "chancery/ca-key/v1\n%s\n%s\n", p->tenant, p->ca.document.name);
 	ch_buffer_add(&seed, p->document_sha256, 32);
-	request.algorithm = p->ca.document.key;
-	request.purposes = purposes;
-	request.n_purposes = CH_COUNT(purposes);
-	request.subject_der =
-		(ProtobufCBinaryData){ .len = p->ca.subject_der.size, .data = p->ca.subject_der.data };
-	request.label = p->ca.document.name;
-	request.action_id = p->action->action_id;
-	request.max_validity_seconds = p->ca.document.crl.validity_us / CH_SECOND + CRL_TOLERANCE_SECONDS;
 	if (!ch_digest("sha256", ch_buffer_view(&seed), digest, &size, err) ||
 	    !ch_vault_generate_key(p->issuer->vault, &context, &request, digest, &key, err))
 		return ch_fail_in(err, "key of CA '%s'", p->ca.document.name);
-	p->ca.key_id = ch_strdup(key->key_id);
-	p->ca.public_key_info = ch_bytes_copy(ch_view(key->public_key_info.data, key->public_key_info.len));
+	taken = ch_ca_take_key(&p->ca, key, err);
 	chancery__key__free_unpacked(key, NULL);
-	if (!ch_key_identifier(ch_view_of(&p->ca.public_key_info), "sha1", digest, &size, err))
-		return false;
-	p->ca.key_identifier = ch_bytes_copy(ch_view(digest, size));
-	return true;
+	return taken;
 }
 
-static bool build(struct preparing *p, struct ch_error *err)
+static bool write_certificate(struct preparing *p, struct ch_error *err)
 {
-	const struct ch_ca *issuing = p->parent ? p->parent : &p->ca;
-	struct ch_template_signer signer = ch_template_signer_of(issuing);
-	struct ch_lint_context context = { .signer = &signer, .ca = true };
-	struct ch_order order = {
-		.subject_der = ch_view_of(&p->ca.subject_der),
-		.public_key_info = ch_view_of(&p->ca.public_key_info),
-		.key_algorithm = p->ca.algorithm,
-		.not_before_us = p->ca.not_before_us,
-		.not_after_us = p->ca.not_after_us,
-	};
-	struct ch_lint_token lint;
 	uint8_t serial[CH_SERIAL_SIZE];
 
-	if (!p->parent)
-		signer.urls = NULL;
-	ch_serial_make(ch_view(issuing->serial_tag_key, sizeof(issuing->serial_tag_key)), p->ca.not_after_us,
-		       serial);
-	return ch_template_ca(&p->ca.document, &signer, &order, ch_view(serial, sizeof(serial)),
-			      &p->ca.tbs_certificate, err) &&
-	       ch_lint_tbs(ch_view_of(&p->ca.tbs_certificate), &context, &lint, err);
+	ch_ca_new_serial(&p->ca, p->parent, serial);
+	return ch_ca_write_certificate(&p->ca, p->parent, ch_view(serial, sizeof(serial)), err);
 }
 
 static bool store_prepared(struct preparing *p, struct ch_error *err)
@@ -305,7 +222,8 @@ bool issuer_prepare_ca(void *state, const struct ch_bus_request *request, Protob
 				       reply, err);
 
 	/* 3. A key is made when officers have approved it. */
-	if (!fill_in(&p, err) || !propose_key(&p, err))
+	if (!find_parent(&p, err) || !ch_ca_plan(&p.ca, p.parent, ch_clock_now_us(p.issuer->clock), err) ||
+	    !propose_key(&p, err))
 		return ch_fail_in(err, "CA '%s'", p.ca.document.name);
 	if (!is_approved(&p)) {
 		*reply = prepare_reply(&p, &p.ca, p.parent);
@@ -313,7 +231,7 @@ bool issuer_prepare_ca(void *state, const struct ch_bus_request *request, Protob
 	}
 
 	/* 4. Key, TBSCertificate, row, and what is to be approved of them. */
-	if (!make_key(&p, err) || !build(&p, err) || !store_prepared(&p, err))
+	if (!make_key(&p, err) || !write_certificate(&p, err) || !store_prepared(&p, err))
 		return ch_fail_in(err, "CA '%s'", p.ca.document.name);
 	return answer_prepared(&p, &p.ca, p.parent, reply, err);
 }
