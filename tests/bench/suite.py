@@ -22,8 +22,9 @@ def run(*command, **options):
 
 
 class BenchSuite:
-    def __init__(self, top):
+    def __init__(self, top, daemons=True):
         self.top = top
+        self.daemons = daemons
         self.build = pathlib.Path(os.environ.get("CHANCERY_BENCH_BUILD", top / "build"))
 
     def __enter__(self):
@@ -32,6 +33,8 @@ class BenchSuite:
         self.directory = self.scratch / "suite"
         run("cmake", "-G", "Ninja", "-B", self.build, "-DCHANCERY_TESTS=ON", self.top)
         run("ninja", "-C", self.build)
+        if not self.daemons:
+            return self
         self.quickstart("--http-port", free_port(), "--https-port", free_port())
         self.env = self.read_env()
         self.make_bench_token()
@@ -39,7 +42,8 @@ class BenchSuite:
 
     def __exit__(self, *_):
         try:
-            self.quickstart("--stop")
+            if self.daemons:
+                self.quickstart("--stop")
         finally:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
