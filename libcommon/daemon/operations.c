@@ -96,18 +96,23 @@ static enum ch_http_result serve_healthz(void *state, struct ch_http_request *re
 	return CH_HTTP_DONE;
 }
 
+/* The second number of statm (proc(5)); 0 where it cannot be read. */
 static int64_t resident_bytes(void)
 {
-	long long total = 0;
-	long long resident = 0;
 	FILE *file = fopen("/proc/self/statm", "re");
+	char line[256] = "";
+	const char *second;
+	char *end;
+	long long pages;
 
 	if (!file)
 		return 0;
-	if (fscanf(file, "%lld %lld", &total, &resident) != 2)
-		resident = 0;
+	second = fgets(line, sizeof(line), file) ? strchr(line, ' ') : NULL;
 	fclose(file);
-	return resident * sysconf(_SC_PAGESIZE);
+	if (!second)
+		return 0;
+	pages = strtoll(second, &end, 10);
+	return end != second && pages > 0 ? pages * sysconf(_SC_PAGESIZE) : 0;
 }
 
 static int64_t open_descriptors(void)

@@ -43,13 +43,16 @@ CH_DEFINE_AUTO_POINTER(DIR, DIR, close_directory)
 static int version_of(const char *file)
 {
 	size_t size = strlen(file);
+	int version = 0;
 
 	if (size < 10 || strcmp(file + size - 4, ".sql") != 0 || file[4] != '_')
 		return -1;
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 4; i++) {
 		if (!isdigit((unsigned char)file[i]))
 			return -1;
-	return atoi(file);
+		version = version * 10 + file[i] - '0';
+	}
+	return version;
 }
 
 static int by_version(const void *a, const void *b)
