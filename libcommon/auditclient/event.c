@@ -27,7 +27,7 @@ static char *clean(const char *text)
 static void fill_details(Chancery__Event *event, const struct ch_audit_event *from)
 {
 	event->n_details = from->detail_count < DETAILS_CAP ? from->detail_count : DETAILS_CAP;
-	event->details = ch_alloc((event->n_details + 1) * sizeof(*event->details));
+	event->details = ch_alloc_pointers(event->n_details);
 	for (size_t i = 0; i < event->n_details; i++) {
 		event->details[i] = CH_PROTO_NEW(Chancery__Detail, chancery__detail__init);
 		event->details[i]->name = clean(from->details[i].name);

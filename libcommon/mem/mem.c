@@ -26,6 +26,11 @@ void *ch_alloc(size_t size)
 	return or_abort(calloc(1, size ? size : 1));
 }
 
+void *ch_alloc_pointers(size_t count)
+{
+	return or_abort(calloc(count ? count : 1, sizeof(void *)));
+}
+
 void *ch_realloc(void *memory, size_t size)
 {
 	return or_abort(realloc(memory, size ? size : 1));

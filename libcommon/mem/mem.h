@@ -61,6 +61,8 @@ struct ch_view {
 /* Aborts the process when memory runs out: a daemon that cannot allocate 100 bytes cannot serve; supervision
  * restarts it. */
 void *ch_alloc(size_t size) __attribute__((malloc, returns_nonnull)); /* zeroed */
+/* Room for `count` pointers, all NULL: what a message's repeated field points to. */
+void *ch_alloc_pointers(size_t count) __attribute__((malloc, returns_nonnull));
 void *ch_realloc(void *memory, size_t size) __attribute__((returns_nonnull));
 char *ch_strdup(const char *text) __attribute__((returns_nonnull));
 char *ch_strndup(const char *text, size_t size) __attribute__((returns_nonnull));

@@ -40,7 +40,7 @@ bool audit_list(struct audit *audit, const char *tenant, const Chancery__ListEve
 		return false;
 	count = ch_rows_count(rows);
 	reply->n_events = count < limit ? count : limit;
-	reply->events = ch_alloc((reply->n_events + 1) * sizeof(*reply->events));
+	reply->events = ch_alloc_pointers(reply->n_events);
 	for (size_t i = 0; i < reply->n_events; i++)
 		reply->events[i] = read_row(rows, i);
 	if (count > limit)

@@ -121,7 +121,7 @@ bool issuer_list_profiles(void *state, const struct ch_bus_request *request, Pro
 	    !store_list_profiles(transaction, tenant, &rows, &found, err))
 		return false;
 	message = CH_PROTO_NEW(Chancery__ListProfilesReply, chancery__list_profiles_reply__init);
-	message->profiles = ch_alloc((found + 1) * sizeof(*message->profiles));
+	message->profiles = ch_alloc_pointers(found);
 	for (size_t i = 0; i < found; i++) {
 		message->profiles[message->n_profiles++] = profile_message(&rows[i]);
 		profile_row_free(&rows[i]);

@@ -103,7 +103,7 @@ static bool list_page(struct issuer *issuer, const char *tenant, const struct ca
 	    !store_list(transaction, tenant, listing, &rows, &found, err))
 		return false;
 	message = CH_PROTO_NEW(Chancery__ListCertificatesReply, chancery__list_certificates_reply__init);
-	message->certificates = ch_alloc((found + 1) * sizeof(*message->certificates));
+	message->certificates = ch_alloc_pointers(found);
 	for (size_t i = 0; i < found && i < page; i++)
 		message->certificates[message->n_certificates++] = certificate_message(&rows[i], set, false);
 	if (found > page) {
@@ -196,7 +196,7 @@ bool issuer_list_cas(void *state, const struct ch_bus_request *request, Protobuf
 	if (!request_tenant(request, &tenant, err) || !catalog_get(issuer, tenant, NULL, &set, err))
 		return false;
 	message = CH_PROTO_NEW(Chancery__ListCasReply, chancery__list_cas_reply__init);
-	message->cas = ch_alloc((set->count + 1) * sizeof(*message->cas));
+	message->cas = ch_alloc_pointers(set->count);
 	for (size_t i = 0; i < set->count; i++) {
 		uint64_t issued = 0;
 

@@ -57,7 +57,7 @@ static void add_sans(Chancery__Certificate *message, const char *json)
 	cJSON *list = cJSON_Parse(json), *item;
 	size_t room = (size_t)cJSON_GetArraySize(list);
 
-	message->subject_alt_names = ch_alloc((room + 1) * sizeof(*message->subject_alt_names));
+	message->subject_alt_names = ch_alloc_pointers(room);
 	cJSON_ArrayForEach(item, list)
 	{
 		const char *type = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "type"));

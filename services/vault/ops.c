@@ -402,7 +402,7 @@ bool vault_handle_sign(void *state, const struct ch_bus_request *request, Protob
 
 	/* 4. Recorded before it leaves; each item has its own result. */
 	answer = CH_PROTO_NEW(Chancery__SignReply, chancery__sign_reply__init);
-	answer->results = ch_alloc(ask->n_items * sizeof(Chancery__SignResult *));
+	answer->results = ch_alloc_pointers(ask->n_items);
 	answer->n_results = ask->n_items;
 	for (size_t i = 0; i < ask->n_items; i++) {
 		answer->results[i] = CH_PROTO_NEW(Chancery__SignResult, chancery__sign_result__init);
@@ -435,7 +435,7 @@ void vault_key_message(const struct vault_key *key, Chancery__Key *message)
 	message->public_key_info = copy_binary(&key->public_key_info);
 	message->created_at_us = key->created_at_us;
 	message->ca_not_after_us = key->ca_not_after_us;
-	message->residency = ch_alloc(key->residency_count * sizeof(char *));
+	message->residency = ch_alloc_pointers(key->residency_count);
 	message->n_residency = key->residency_count;
 	for (size_t i = 0; i < key->residency_count; i++)
 		message->residency[i] = ch_strdup(key->residency[i]);
@@ -528,7 +528,7 @@ bool vault_handle_status(void *state, const struct ch_bus_request *request, Prot
 	answer = CH_PROTO_NEW(Chancery__VaultStatusReply, chancery__vault_status_reply__init);
 	answer->instance = ch_strdup(vault->config->common.instance);
 	answer->n_hsms = hsm_pool_count(vault->hsms);
-	answer->hsms = ch_alloc(answer->n_hsms * sizeof(Chancery__HsmStatus *));
+	answer->hsms = ch_alloc_pointers(answer->n_hsms);
 	for (size_t i = 0; i < answer->n_hsms; i++)
 		answer->hsms[i] = status_message(vault, i, &counts);
 	*reply = &answer->base;

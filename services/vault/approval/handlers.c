@@ -226,7 +226,7 @@ static void free_ids(char **ids, size_t count)
 static bool add_actions(struct vault *vault, const char *tenant, const char *state, char **ids, size_t count,
 			Chancery__ListActionsReply *answer, struct ch_error *err)
 {
-	answer->actions = ch_alloc((count + 1) * sizeof(Chancery__Action *));
+	answer->actions = ch_alloc_pointers(count);
 	for (size_t i = 0; i < count; i++) {
 		Chancery__Action *message;
 
@@ -273,7 +273,7 @@ static bool answer_quorum(const struct vault_quorum *quorum, ProtobufCMessage **
 
 	message->version = quorum->version;
 	message->required = quorum->required;
-	message->officers = ch_alloc((quorum->count + 1) * sizeof(Chancery__QuorumOfficer *));
+	message->officers = ch_alloc_pointers(quorum->count);
 	for (size_t i = 0; i < quorum->count; i++) {
 		Chancery__QuorumOfficer *officer =
 			CH_PROTO_NEW(Chancery__QuorumOfficer, chancery__quorum_officer__init);

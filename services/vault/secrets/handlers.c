@@ -140,7 +140,7 @@ static Chancery__SecretReply *new_reply(size_t count)
 	Chancery__SecretReply *reply = CH_PROTO_NEW(Chancery__SecretReply, chancery__secret_reply__init);
 
 	reply->n_results = count;
-	reply->results = ch_alloc(count * sizeof(Chancery__SecretResult *));
+	reply->results = ch_alloc_pointers(count);
 	for (size_t i = 0; i < count; i++)
 		reply->results[i] = CH_PROTO_NEW(Chancery__SecretResult, chancery__secret_result__init);
 	return reply;
