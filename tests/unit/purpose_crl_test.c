@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* purpose_crl_test.c: which TBSCertLists are signed, and which refused. */
+#include "purpose_fixture.h"
+
+struct crl_options {
+	uint64_t version;
+	const char *algorithm, *issuer;
+	int64_t this_update_us, next_update_us;
+	uint64_t number;
+	size_t number_size; /* over 8: that many octets instead */
+	bool no_number, negative, unknown_critical, entry, empty_list, delta;
+};
+
+static const struct crl_options good_crl = { .version = 1,
+					     .algorithm = "ecdsa-p256",
+					     .issuer = CA_SUBJECT,
+					     .this_update_us = NOW,
+					     .next_update_us = NOW + CH_DAY,
+					     .number = 258 };
+
+static void put_number(struct ch_der_writer *writer, const struct crl_options *options)
+{
+	CH_AUTO(ch_der_writer) value = CH_NONE;
+	CH_AUTO(ch_bytes) encoded = CH_NONE;
+	uint8_t octets[32];
+
+	memset(octets, 0x11, sizeof(octets));
+	if (options->negative)
+		octets[0] = 0x81;
+	if (options->number_size)
+		ch_der_put(&value, CH_DER_INTEGER, ch_view(octets, options->number_size));
+	else
+		ch_der_put_uint64(&value, CH_DER_INTEGER, options->number);
+	encoded = ch_der_done(&value);
+	ch_extension_put(writer, "2.5.29.20", false, ch_view_of(&encoded));
+}
+
+static struct ch_view make_crl(struct fixture *fixture, const struct crl_options *options)
+{
+	CH_AUTO(ch_der_writer) writer = CH_NONE;
+	static const uint8_t null[] = { 0x05, 0x00 }, one[] = { 0x02, 0x01, 0x01 };
+
+	ch_der_begin(&writer, CH_DER_SEQUENCE);
+	ch_der_put_uint64(&writer, CH_DER_INTEGER, options->version);
+	ch_der_put_raw(&writer, ch_algorithm_find(options->algorithm)->signature_identifier);
+	put_name(&writer, options->issuer);
+	ch_der_put_time(&writer, options->this_update_us);
+	ch_der_put_time(&writer, options->next_update_us);
+	if (options->entry || options->empty_list)
+		ch_der_begin(&writer, CH_DER_SEQUENCE);
+	if (options->entry) {
+		ch_der_begin(&writer, CH_DER_SEQUENCE);
+		ch_der_put_uint64(&writer, CH_DER_INTEGER, 77);
+		ch_der_put_time(&writer, NOW - CH_HOUR);
+		ch_der_finish(&writer);
+	}
+	if (options->entry || options->empty_list)
+		ch_der_finish(&writer);
+	ch_der_begin(&writer, CH_DER_CONTEXT_CONSTRUCTED(0));
+	ch_der_begin(&writer, CH_DER_SEQUENCE);
+	if (options->unknown_critical)
+		ch_extension_put(&writer, "1.2.3.4", true, ch_view(null, sizeof(null)));
+	if (options->delta)
+		ch_extension_put(&writer, "2.5.29.27", true, ch_view(one, sizeof(one)));
+	if (!options->no_number)
+		put_number(&writer, options);
+	else
+		ch_extension_put(&writer, "1.2.3.5", false, ch_view(null, sizeof(null)));
+	ch_der_finish(&writer);
+	ch_der_finish(&writer);
+	ch_der_finish(&writer);
+	ch_bytes_free(&fixture->tbs);
+	fixture->tbs = ch_der_done(&writer);
+	return ch_view_of(&fixture->tbs);
+}
+
+static bool ask_crl(struct fixture *fixture, const struct crl_options *options)
+{
+	return ask(fixture, purpose_crl, make_crl(fixture, options), (struct ch_view)CH_NONE);
+}
+
+static void a_crl_is_signed_and_its_number_told(void **state)
+{
+	static const uint8_t number[] = { 1, 2 };
+	struct fixture *fixture = *state;
+	struct crl_options options = good_crl;
+
+	assert_true(ask_crl(fixture, &options));
+	assert_true(ch_view_equal(fixture->check.number, ch_view(number, sizeof(number))));
+	options.entry = true;
+	options.delta = true;
+	assert_true(ask_crl(fixture, &options));
+	options.number_size = 20;
+	assert_true(ask_crl(fixture, &options));
+}
+
+static void each_rule_of_a_crl_is_held(void **state)
+{
+	struct fixture *fixture = *state;
+	struct {
+		struct crl_options options;
+		const char *reason, *words;
+	} cases[] = {
+		{ good_crl, "malformed", "only v2 is signed" },
+		{ good_crl, "algorithm", "TBSCertList.signature" },
+		{ good_crl, "issuer", "TBSCertList.issuer" },
+		{ good_crl, "this-update", "is not now" },
+		{ good_crl, "this-update", "is not now" },
+		{ good_crl, "next-update", "is not after thisUpdate" },
+		{ good_crl, "next-update", "at most 2592000 s allowed" },
+		{ good_crl, "malformed", "cRLNumber is absent" },
+		{ good_crl, "malformed", "cRLNumber is 21 octets" },
+		{ good_crl, "malformed", "cRLNumber is negative" },
+		{ good_crl, "malformed", "critical extension 1.2.3.4 is not known" },
+		{ good_crl, "malformed", "revokedCertificates is empty" },
+	};
+
+	cases[0].options.version = 0;
+	cases[1].options.algorithm = "ecdsa-p384";
+	cases[2].options.issuer = "CN=Another CA";
+	cases[3].options.this_update_us = NOW - 6 * CH_MINUTE;
+	cases[4].options.this_update_us = NOW + 6 * CH_MINUTE;
+	cases[5].options.next_update_us = NOW;
+	cases[6].options.next_update_us = NOW + 31 * CH_DAY;
+	cases[7].options.no_number = true;
+	cases[8].options.number_size = 21;
+	cases[9].options.number_size = 4;
+	cases[9].options.negative = true;
+	cases[10].options.unknown_critical = true;
+	cases[11].options.empty_list = true;
+	for (size_t i = 0; i < CH_COUNT(cases); i++) {
+		if (ask_crl(fixture, &cases[i].options))
+			fail_msg("case %zu (%s) was allowed", i, cases[i].words);
+		assert_refused(fixture, cases[i].reason, cases[i].words);
+	}
+}
+
+static void a_keys_own_limit_counts_before_the_vaults(void **state)
+{
+	struct fixture *fixture = *state;
+	struct crl_options options = good_crl;
+
+	fixture->key.max_validity_us = CH_HOUR;
+	assert_false(ask_crl(fixture, &options));
+	assert_refused(fixture, "next-update", "at most 3600 s allowed");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WITH_KEY(a_crl_is_signed_and_its_number_told),
+		WITH_KEY(each_rule_of_a_crl_is_held),
+		WITH_KEY(a_keys_own_limit_counts_before_the_vaults),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * purpose_fixture.h: a key of the vault, another one below it, limits and a time, under which the tests of
+ * each purpose (purpose_*_test.c) ask for a signature and look at what is refused.
+ */
+#ifndef PURPOSE_FIXTURE_H
+#define PURPOSE_FIXTURE_H
+
+#include "purposes.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define NOW (INT64_C(1795000000) * CH_SECOND)
+
+#define CA_SUBJECT "CN=Test CA,O=Example,C=CH" /* of the fixture's key */
+
+struct fixture {
+	struct vault_key key, subordinate;
+	struct vault_policy policy;
+	struct vault_check check;
+	const char *service, *instance; /* who asks; NULL at first */
+	struct ch_bytes tbs;
+	struct ch_error err;
+};
+
+int fixture_set_up(void **state);
+int fixture_tear_down(void **state);
+#define WITH_KEY(test) cmocka_unit_test_setup_teardown(test, fixture_set_up, fixture_tear_down)
+
+/* SubjectPublicKeyInfo of P-256 with a made-up point: the checks compare, they do not use it. 0x11 is the
+ * fixture's key, 0x22 the subordinate. The caller frees it, as the name below. */
+struct ch_bytes public_key_info(uint8_t fill);
+struct ch_bytes name_der(const char *text);
+void put_name(struct ch_der_writer *writer, const char *text);
+
+typedef bool (*purpose)(struct vault_check *check, struct ch_error *err);
+
+bool ask(struct fixture *fixture, purpose check, struct ch_view to_be_signed, struct ch_view content);
+
+#define assert_refused(fixture, why, words)                                                  \
+	do {                                                                                 \
+		if (!strstr((fixture)->err.message, (words)))                                \
+			fail_msg("'%s' does not say '%s'", (fixture)->err.message, (words)); \
+		assert_string_equal((fixture)->check.reason, (why));                         \
+	} while (0)
+
+#endif

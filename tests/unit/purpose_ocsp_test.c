@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* purpose_ocsp_test.c: which ResponseData are signed, and which refused. */
+#include "purpose_fixture.h"
+
+struct ocsp_options {
+	uint8_t key_hash;
+	bool by_name, version, no_next_update, no_responses, bad_status, revoked;
+	int64_t produced_at_us, this_update_us, next_update_us;
+};
+
+static const struct ocsp_options good_response = { .key_hash = 0x5a,
+						   .produced_at_us = NOW,
+						   .this_update_us = NOW - CH_HOUR,
+						   .next_update_us = NOW + CH_HOUR };
+
+static void put_cert_id(struct ch_der_writer *writer)
+{
+	uint8_t hash[20] = { 1 };
+	struct ch_error err;
+
+	ch_der_begin(writer, CH_DER_SEQUENCE);
+	ch_der_begin(writer, CH_DER_SEQUENCE);
+	assert_true(ch_der_put_oid(writer, "1.3.14.3.2.26", &err));
+	ch_der_put_null(writer);
+	ch_der_finish(writer);
+	ch_der_put_octet_string(writer, ch_view(hash, sizeof(hash)));
+	ch_der_put_octet_string(writer, ch_view(hash, sizeof(hash)));
+	ch_der_put_uint64(writer, CH_DER_INTEGER, 77);
+	ch_der_finish(writer);
+}
+
+static void put_single_response(struct ch_der_writer *writer, const struct ocsp_options *options)
+{
+	ch_der_begin(writer, CH_DER_SEQUENCE);
+	put_cert_id(writer);
+	if (options->revoked) {
+		ch_der_begin(writer, CH_DER_CONTEXT_CONSTRUCTED(1));
+		ch_der_put_generalized_time(writer, NOW - CH_DAY, false);
+		ch_der_finish(writer);
+	} else {
+		ch_der_put(writer, options->bad_status ? CH_DER_CONTEXT(3) : CH_DER_CONTEXT(0),
+			   (struct ch_view)CH_NONE);
+	}
+	ch_der_put_generalized_time(writer, options->this_update_us, false);
+	if (!options->no_next_update) {
+		ch_der_begin(writer, CH_DER_CONTEXT_CONSTRUCTED(0));
+		ch_der_put_generalized_time(writer, options->next_update_us, false);
+		ch_der_finish(writer);
+	}
+	ch_der_finish(writer);
+}
+
+static struct ch_view make_response(struct fixture *fixture, const struct ocsp_options *options)
+{
+	CH_AUTO(ch_der_writer) writer = CH_NONE;
+	uint8_t hash[20];
+
+	memset(hash, options->key_hash, sizeof(hash));
+	ch_der_begin(&writer, CH_DER_SEQUENCE);
+	if (options->version) {
+		ch_der_begin(&writer, CH_DER_CONTEXT_CONSTRUCTED(0));
+		ch_der_put_uint64(&writer, CH_DER_INTEGER, 1);
+		ch_der_finish(&writer);
+	}
+	ch_der_begin(&writer, CH_DER_CONTEXT_CONSTRUCTED(options->by_name ? 1 : 2));
+	if (options->by_name)
+		put_name(&writer, CA_SUBJECT);
+	else
+		ch_der_put_octet_string(&writer, ch_view(hash, sizeof(hash)));
+	ch_der_finish(&writer);
+	ch_der_put_generalized_time(&writer, options->produced_at_us, false);
+	ch_der_begin(&writer, CH_DER_SEQUENCE);
+	if (!options->no_responses)
+		put_single_response(&writer, options);
+	ch_der_finish(&writer);
+	ch_der_finish(&writer);
+	ch_bytes_free(&fixture->tbs);
+	fixture->tbs = ch_der_done(&writer);
+	return ch_view_of(&fixture->tbs);
+}
+
+static bool ask_ocsp(struct fixture *fixture, const struct ocsp_options *options)
+{
+	return ask(fixture, purpose_ocsp, make_response(fixture, options), (struct ch_view)CH_NONE);
+}
+
+static void an_ocsp_response_is_signed(void **state)
+{
+	struct fixture *fixture = *state;
+	struct ocsp_options options = good_response;
+
+	assert_true(ask_ocsp(fixture, &options));
+	options.revoked = true;
+	assert_true(ask_ocsp(fixture, &options));
+}
+
+static void each_rule_of_an_ocsp_response_is_held(void **state)
+{
+	struct fixture *fixture = *state;
+	struct {
+		struct ocsp_options options;
+		const char *reason, *words;
+	} cases[] = {
+		{ good_response, "responder", "responderID is not the hash of key" },
+		{ good_response, "responder", "responderID is byName" },
+		{ good_response, "produced-at", "is not now" },
+		{ good_response, "produced-at", "is not now" },
+		{ good_response, "this-update", "is in the future" },
+		{ good_response, "next-update", "is not after thisUpdate and now" },
+		{ good_response, "next-update", "at most 864000 s allowed" },
+		{ good_response, "next-update", "has no nextUpdate" },
+		{ good_response, "responses", "has no responses" },
+		{ good_response, "malformed", "neither good, revoked nor unknown" },
+		{ good_response, "malformed", "ResponseData.responderID" },
+	};
+
+	cases[0].options.key_hash = 0x5b;
+	cases[1].options.by_name = true;
+	cases[2].options.produced_at_us = NOW - 6 * CH_MINUTE;
+	cases[3].options.produced_at_us = NOW + 6 * CH_MINUTE;
+	cases[4].options.this_update_us = NOW + 6 * CH_MINUTE;
+	cases[4].options.next_update_us = NOW + CH_DAY;
+	cases[5].options.next_update_us = NOW - CH_SECOND;
+	cases[6].options.next_update_us = NOW + 11 * CH_DAY;
+	cases[7].options.no_next_update = true;
+	cases[8].options.no_responses = true;
+	cases[9].options.bad_status = true;
+	cases[10].options.version = true;
+	for (size_t i = 0; i < CH_COUNT(cases); i++) {
+		if (ask_ocsp(fixture, &cases[i].options))
+			fail_msg("case %zu (%s) was allowed", i, cases[i].words);
+		assert_refused(fixture, cases[i].reason, cases[i].words);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WITH_KEY(an_ocsp_response_is_signed),
+		WITH_KEY(each_rule_of_an_ocsp_response_is_held),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

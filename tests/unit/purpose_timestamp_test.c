@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* purpose_timestamp_test.c: which signed attributes of a timestamp are signed, and which refused. */
+#include "purpose_fixture.h"
+
+struct timestamp_options {
+	uint64_t version;
+	const char *policy, *content_type;
+	int64_t gen_time_us;
+	bool fractions;
+	const char *digest; /* of which the messageDigest is made */
+	bool other_content, no_certificate, extra, unordered;
+};
+
+static const struct timestamp_options good_timestamp = { .version = 1,
+							 .policy = "1.3.6.1.4.1.99999.1.1",
+							 .content_type = "1.2.840.113549.1.9.16.1.4",
+							 .gen_time_us = NOW,
+							 .digest = "sha256" };
+
+static struct ch_bytes make_tst_info(const struct timestamp_options *options)
+{
+	CH_AUTO(ch_der_writer) writer = CH_NONE;
+	uint8_t hash[32] = { 9 };
+	struct ch_error err;
+
+	ch_der_begin(&writer, CH_DER_SEQUENCE);
+	ch_der_put_uint64(&writer, CH_DER_INTEGER, options->version);
+	assert_true(ch_der_put_oid(&writer, options->policy, &err));
+	ch_der_begin(&writer, CH_DER_SEQUENCE);
+	ch_der_begin(&writer, CH_DER_SEQUENCE);
+	assert_true(ch_der_put_oid(&writer, "2.16.840.1.101.3.4.2.1", &err));
+	ch_der_finish(&writer);
+	ch_der_put_octet_string(&writer, ch_view(hash, sizeof(hash)));
+	ch_der_finish(&writer);
+	ch_der_put_uint64(&writer, CH_DER_INTEGER, 5);
+	ch_der_put_generalized_time(&writer, options->gen_time_us, options->fractions);
+	ch_der_finish(&writer);
+	return ch_der_done(&writer);
+}
+
+static void put_attribute(struct ch_der_writer *writer, const char *oid, struct ch_view value)
+{
+	struct ch_error err;
+
+	ch_der_begin(writer, CH_DER_SEQUENCE);
+	assert_true(ch_der_put_oid(writer, oid, &err));
+	ch_der_begin(writer, CH_DER_SET);
+	ch_der_put_raw(writer, value);
+	ch_der_finish(writer);
+	ch_der_finish(writer);
+}
+
+static void put_content_type(struct ch_der_writer *writer, const struct timestamp_options *options)
+{
+	CH_AUTO(ch_der_writer) value = CH_NONE;
+	CH_AUTO(ch_bytes) encoded = CH_NONE;
+	struct ch_error err;
+
+	assert_true(ch_der_put_oid(&value, options->content_type, &err));
+	encoded = ch_der_done(&value);
+	put_attribute(writer, "1.2.840.113549.1.9.3", ch_view_of(&encoded));
+}
+
+static void put_message_digest(struct ch_der_writer *writer, const struct timestamp_options *options,
+			       struct ch_view content)
+{
+	CH_AUTO(ch_der_writer) value = CH_NONE;
+	CH_AUTO(ch_bytes) encoded = CH_NONE;
+	struct ch_error err;
+	uint8_t digest[64];
+	size_t size;
+
+	assert_true(ch_digest(options->digest, content, digest, &size, &err));
+	ch_der_put_octet_string(&value, ch_view(digest, size));
+	encoded = ch_der_done(&value);
+	put_attribute(writer, "1.2.840.113549.1.9.4", ch_view_of(&encoded));
+}
+
+/* SET OF: shorter encodings first, so contentType, messageDigest, signingCertificateV2 with a long value. */
+static bool ask_timestamp(struct fixture *fixture, const struct timestamp_options *options)
+{
+	CH_AUTO(ch_bytes) content = make_tst_info(options);
+	CH_AUTO(ch_der_writer) writer = CH_NONE;
+	uint8_t certificate[64] = { 0x04, 62 };
+	static const uint8_t null[] = { 0x05, 0x00 };
+	struct ch_view covered = options->other_content ? ch_view("other", 5) : ch_view_of(&content);
+
+	ch_der_begin(&writer, CH_DER_SET);
+	if (options->extra)
+		put_attribute(&writer, "1.2.3", ch_view(null, sizeof(null)));
+	if (options->unordered)
+		put_message_digest(&writer, options, covered);
+	put_content_type(&writer, options);
+	if (!options->unordered)
+		put_message_digest(&writer, options, covered);
+	if (!options->no_certificate)
+		put_attribute(&writer, "1.2.840.113549.1.9.16.2.47",
+			      ch_view(certificate, sizeof(certificate)));
+	ch_der_finish(&writer);
+	ch_bytes_free(&fixture->tbs);
+	fixture->tbs = ch_der_done(&writer);
+	return ask(fixture, purpose_timestamp, ch_view_of(&fixture->tbs), ch_view_of(&content));
+}
+
+static void a_timestamp_is_signed(void **state)
+{
+	struct fixture *fixture = *state;
+	struct timestamp_options options = good_timestamp;
+
+	if (!ask_timestamp(fixture, &options))
+		fail_msg("%s", fixture->err.message);
+	options.digest = "sha512";
+	assert_true(ask_timestamp(fixture, &options));
+	options.fractions = true;
+	options.gen_time_us = NOW + 900 * CH_MILLISECOND;
+	assert_true(ask_timestamp(fixture, &options));
+}
+
+/* A genTime of whole seconds stands for its second: a vault whose clock is within it agrees. */
+static void a_gen_time_without_fraction_stands_for_its_second(void **state)
+{
+	struct fixture *fixture = *state;
+	struct timestamp_options options = good_timestamp;
+
+	options.gen_time_us = NOW - CH_SECOND;
+	assert_true(ask_timestamp(fixture, &options));
+	options.gen_time_us = NOW - 2 * CH_SECOND;
+	assert_false(ask_timestamp(fixture, &options));
+}
+
+static void each_rule_of_a_timestamp_is_held(void **state)
+{
+	struct fixture *fixture = *state;
+	struct {
+		struct timestamp_options options;
+		const char *reason, *words;
+	} cases[] = {
+		{ good_timestamp, "version", "TSTInfo.version is 2" },
+		{ good_timestamp, "policy", "policy 1.2.3.4 is not one of key" },
+		{ good_timestamp, "content-type", "contentType is not id-ct-TSTInfo" },
+		{ good_timestamp, "gen-time", "is not the vault's time" },
+		{ good_timestamp, "gen-time", "is not the vault's time" },
+		{ good_timestamp, "message-digest", "20 octets" },
+		{ good_timestamp, "message-digest", "messageDigest is not the digest of the TSTInfo" },
+		{ good_timestamp, "attributes", "signingCertificateV2 is absent" },
+		{ good_timestamp, "attributes", "a signed attribute is not" },
+		{ good_timestamp, "malformed", "not in DER order" },
+	};
+
+	cases[0].options.version = 2;
+	cases[1].options.policy = "1.2.3.4";
+	cases[2].options.content_type = "1.2.840.113549.1.7.1";
+	cases[3].options.gen_time_us = NOW - 10 * CH_SECOND;
+	cases[4].options.gen_time_us = NOW + 2 * CH_SECOND;
+	cases[5].options.digest = "sha1";
+	cases[6].options.other_content = true;
+	cases[7].options.no_certificate = true;
+	cases[8].options.extra = true;
+	cases[9].options.unordered = true;
+	for (size_t i = 0; i < CH_COUNT(cases); i++) {
+		if (ask_timestamp(fixture, &cases[i].options))
+			fail_msg("case %zu (%s) was allowed", i, cases[i].words);
+		assert_refused(fixture, cases[i].reason, cases[i].words);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WITH_KEY(a_timestamp_is_signed),
+		WITH_KEY(a_gen_time_without_fraction_stands_for_its_second),
+		WITH_KEY(each_rule_of_a_timestamp_is_held),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
