@@ -5,6 +5,7 @@
  */
 #include "bus/bus.h"
 #include "bus/internal.h"
+#include "number.h"
 
 #include <cjson/cJSON.h>
 #include <getopt.h>
@@ -398,16 +399,16 @@ static void read_options(struct probe *probe, int argc, char **argv)
 		} else if (option == 'a') {
 			probe->address = optarg;
 		} else if (option == 't') {
-			probe->type = atoi(optarg);
+			probe->type = (int)number_of(optarg, 0, INT32_MAX);
 		} else if (option == 'p') {
 			if (!ch_unhex(optarg, &probe->payload, &err))
 				die("payload", err.message);
 		} else if (option == 'z') {
-			probe->size = strtoul(optarg, NULL, 10);
+			probe->size = (size_t)number_of(optarg, 0, INT32_MAX);
 		} else if (option == 'n') {
-			probe->count = atol(optarg);
+			probe->count = number_of(optarg, 1, INT32_MAX);
 		} else if (option == 'm') {
-			probe->timeout_ms = atoi(optarg);
+			probe->timeout_ms = (int)number_of(optarg, 0, INT32_MAX);
 		} else {
 			usage();
 		}

@@ -7,6 +7,7 @@
  *   secretprobe IDENTITY-DIR SYSTEM-CA HOST:PORT TENANT seal WHAT HEX | open WHAT HEX | reseal WHAT HEX |
  * rotate | random SIZE
  */
+#include "number.h"
 #include "vaultclient/vaultclient.h"
 
 #include <stdio.h>
@@ -71,8 +72,8 @@ static bool rotate(const struct probe *probe, struct ch_bytes *out, struct ch_er
 
 static bool random_octets(const struct probe *probe, struct ch_bytes *out, struct ch_error *err)
 {
-	return ch_vault_random(probe->vault, &probe->context, (uint32_t)strtoul(probe->what, NULL, 10), out,
-			       err);
+	return ch_vault_random(probe->vault, &probe->context, (uint32_t)number_of(probe->what, 0, UINT32_MAX),
+			       out, err);
 }
 
 static bool run(const struct probe *probe, const char *command, struct ch_bytes *out, struct ch_error *err)

@@ -15,6 +15,7 @@
  */
 #include "action/action.h"
 #include "bus/bus.h"
+#include "number.h"
 #include "vault.pb-c.h"
 #include "vaultprobe_load.h"
 
@@ -92,11 +93,11 @@ static bool read_options(int argc, char **argv, struct options *options)
 		if (strcmp(argv[i], "--vault") == 0 && i + 1 < argc && options->vault_count < 8)
 			options->vaults[options->vault_count++] = argv[++i];
 		else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
-			options->seconds = atoll(argv[++i]);
+			options->seconds = number_of(argv[++i], 0, INT32_MAX);
 		else if (strcmp(argv[i], "--callers") == 0 && i + 1 < argc)
-			options->callers = atoll(argv[++i]);
+			options->callers = number_of(argv[++i], 0, INT32_MAX);
 		else if (strcmp(argv[i], "--rate") == 0 && i + 1 < argc)
-			options->rate = atoll(argv[++i]);
+			options->rate = number_of(argv[++i], 0, INT32_MAX);
 		else if (strcmp(argv[i], "--pre-active") == 0)
 			options->pre_active = true;
 		else if (strcmp(argv[i], "--quota") == 0 && i + 2 < argc) {
@@ -117,7 +118,7 @@ static Chancery__Purpose purpose_of(const char *text)
 	for (size_t i = 0; i < CH_COUNT(purpose_names); i++)
 		if (strcmp(purpose_names[i], text) == 0)
 			return (Chancery__Purpose)i;
-	return (Chancery__Purpose)atoi(text);
+	return (Chancery__Purpose)number_of(text, 0, INT32_MAX);
 }
 
 static void put_json_text(const char *text)
@@ -191,13 +192,13 @@ static void set_policy(const struct options *options, Chancery__KeyPolicy *polic
 		policy->n_callers = 1;
 	}
 	if (options->max_validity)
-		policy->max_validity_seconds = atoll(options->max_validity);
+		policy->max_validity_seconds = number_of(options->max_validity, INT64_MIN, INT64_MAX);
 	if (options->quota_burst) {
-		policy->quota_burst = (uint32_t)atoll(options->quota_burst);
-		policy->quota_per_hour = (uint32_t)atoll(options->quota_per_hour);
+		policy->quota_burst = (uint32_t)number_of(options->quota_burst, 0, UINT32_MAX);
+		policy->quota_per_hour = (uint32_t)number_of(options->quota_per_hour, 0, UINT32_MAX);
 	}
 	if (options->approvals)
-		policy->approvals_required = (uint32_t)atoll(options->approvals);
+		policy->approvals_required = (uint32_t)number_of(options->approvals, 0, UINT32_MAX);
 	if (options->audit)
 		policy->audit_mode = (char *)(uintptr_t)options->audit;
 	request->policy = policy;
@@ -434,8 +435,8 @@ static int change_quorum(struct ch_bus_client *client, const struct options *opt
 
 	if (options->word_count < 4 || !options->action)
 		return usage("change-quorum VERSION REQUIRED NAME=DIGEST… --action ID");
-	quorum.version = strtoull(options->words[1], NULL, 10);
-	quorum.required = (uint32_t)strtoul(options->words[2], NULL, 10);
+	quorum.version = (uint64_t)number_of(options->words[1], 0, INT64_MAX);
+	quorum.required = (uint32_t)number_of(options->words[2], 0, UINT32_MAX);
 	quorum.officers = list;
 	for (size_t i = 3; i < options->word_count; i++) {
 		char *name = (char *)(uintptr_t)options->words[i], *value = strchr(name, '=');
