@@ -3,12 +3,11 @@
  * approval_check_test.c: an action is approved when M distinct officers of the quorum signed exactly its
  * document in its time, and in no other case. Each refusal has its own reason.
  */
-#include "approval.h"
+#include "officers.h"
 
 #include "err/err.h"
 #include "x509/operator.h"
 
-#include <openssl/x509v3.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,13 +18,6 @@
 
 #define NOW (INT64_C(1795235400) * CH_SECOND) /* 2026-11-21T04:30:00Z */
 
-/* --- people: an operators' CA and officers with keys --- */
-
-struct person {
-	X509 *certificate;
-	EVP_PKEY *key;
-};
-
 struct fixture {
 	struct person ca, alice, bob, carol, mallory, rsa;
 	X509_STORE *store;
@@ -35,112 +27,35 @@ struct fixture {
 	struct ch_action_field fields[1];
 };
 
-static void add_extension(X509 *certificate, int nid, const char *value)
-{
-	X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
-
-	assert_true(extension && X509_add_ext(certificate, extension, -1));
-	X509_EXTENSION_free(extension);
-}
-
-/* A certificate of `issuer` (NULL: self-signed CA) for a year around NOW. uri: SAN, or NULL. */
-static struct person make_person(const struct person *issuer, EVP_PKEY *key, const char *cn, const char *uri)
-{
-	struct person made = { X509_new(), key };
-	X509_NAME *name = X509_get_subject_name(made.certificate);
-
-	assert_non_null(key);
-	X509_set_version(made.certificate, X509_VERSION_3);
-	ASN1_INTEGER_set(X509_get_serialNumber(made.certificate), 1 + rand() % 1000000);
-	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)cn, -1, -1, 0);
-	X509_set_issuer_name(made.certificate, issuer ? X509_get_subject_name(issuer->certificate) : name);
-	ASN1_TIME_set(X509_getm_notBefore(made.certificate), (time_t)(NOW / CH_SECOND) - 180 * 86400);
-	ASN1_TIME_set(X509_getm_notAfter(made.certificate), (time_t)(NOW / CH_SECOND) + 180 * 86400);
-	X509_set_pubkey(made.certificate, key);
-	if (!issuer)
-		add_extension(made.certificate, NID_basic_constraints, "critical,CA:TRUE");
-	if (uri)
-		add_extension(made.certificate, NID_subject_alt_name, uri);
-	assert_true(X509_sign(made.certificate, issuer ? issuer->key : key, EVP_sha256()) > 0);
-	return made;
-}
-
-static void free_person(struct person *person)
-{
-	X509_free(person->certificate);
-	EVP_PKEY_free(person->key);
-}
-
-static void appoint(struct vault_quorum *quorum, const char *name, const struct person *person)
-{
-	struct vault_officer *officer = &quorum->officers[quorum->count++];
-	CH_AUTO(ch_bytes) der = CH_NONE;
-	unsigned char *info = NULL;
-	uint8_t digest[64];
-	struct ch_error err;
-	size_t size;
-	int length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(person->certificate), &info);
-
-	assert_true(ch_digest("sha256", ch_view(info, (size_t)length), digest, &size, &err));
-	strcpy(officer->name, name);
-	memcpy(officer->public_key_sha256, digest, 32);
-	OPENSSL_free(info);
-}
-
 /* The action as it is proposed: export of a key. */
-static void write_document(struct fixture *f, int64_t created_us, int64_t expires_us)
+static void propose(struct fixture *f, int64_t created_us, int64_t expires_us)
 {
-	struct ch_action action = { .kind = CHANCERY__ACTION_KIND__ACTION_EXPORT_KEY,
-				    .id = "5f0c0c1a77b84a2c9d3c8e0b7d1f2a34",
-				    .tenant = "default",
-				    .created_us = created_us,
-				    .expires_us = expires_us,
-				    .fields = { f->fields[0] },
-				    .field_count = 1 };
-	struct ch_error err = CH_NONE;
+	const struct ch_action action = { .kind = CHANCERY__ACTION_KIND__ACTION_EXPORT_KEY,
+					  .id = "5f0c0c1a77b84a2c9d3c8e0b7d1f2a34",
+					  .tenant = "default",
+					  .created_us = created_us,
+					  .expires_us = expires_us,
+					  .fields = { f->fields[0] },
+					  .field_count = 1 };
 
-	vault_action_free(&f->action);
-	if (!ch_action_format(&action, &f->action.document, &err))
-		fail_msg("%s", err.message);
-}
-
-static void approve(struct fixture *f, const struct person *person)
-{
-	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	unsigned char *der = NULL;
-	size_t size = 0;
-	int length = i2d_X509(person->certificate, &der);
-	struct ch_bytes *signature = &f->action.approvals[f->action.approval_count].signature;
-
-	assert_int_equal(EVP_DigestSignInit(context, NULL, EVP_sha256(), NULL, person->key), 1);
-	assert_int_equal(
-		EVP_DigestSign(context, NULL, &size, f->action.document.data, f->action.document.size), 1);
-	signature->data = ch_alloc(size);
-	assert_int_equal(EVP_DigestSign(context, signature->data, &size, f->action.document.data,
-					f->action.document.size),
-			 1);
-	signature->size = size;
-	f->action.approvals[f->action.approval_count++].certificate =
-		ch_bytes_copy(ch_view(der, (size_t)length));
-	OPENSSL_free(der);
-	EVP_MD_CTX_free(context);
+	write_document(&f->action, &action);
 }
 
 static int set_up(void **state)
 {
 	struct fixture *f = ch_alloc(sizeof(*f));
 
-	f->ca = make_person(NULL, EVP_EC_gen("P-256"), "Operators CA", NULL);
+	f->ca = make_person(NULL, EVP_EC_gen("P-256"), "Operators CA", NULL, NOW);
 	f->alice = make_person(&f->ca, EVP_EC_gen("P-256"), "alice",
-			       "URI:" CH_OPERATOR_URI "default/officer/alice");
-	f->bob =
-		make_person(&f->ca, EVP_EC_gen("P-256"), "bob", "URI:" CH_OPERATOR_URI "default/officer/bob");
+			       "URI:" CH_OPERATOR_URI "default/officer/alice", NOW);
+	f->bob = make_person(&f->ca, EVP_EC_gen("P-256"), "bob", "URI:" CH_OPERATOR_URI "default/officer/bob",
+			     NOW);
 	f->carol = make_person(&f->ca, EVP_EC_gen("P-256"), "carol",
-			       "URI:" CH_OPERATOR_URI "default/officer/carol");
-	f->rsa =
-		make_person(&f->ca, EVP_RSA_gen(2048), "dave", "URI:" CH_OPERATOR_URI "default/officer/dave");
+			       "URI:" CH_OPERATOR_URI "default/officer/carol", NOW);
+	f->rsa = make_person(&f->ca, EVP_RSA_gen(2048), "dave", "URI:" CH_OPERATOR_URI "default/officer/dave",
+			     NOW);
 	f->mallory = make_person(&f->ca, EVP_EC_gen("P-256"), "mallory",
-				 "URI:" CH_OPERATOR_URI "default/officer/mallory");
+				 "URI:" CH_OPERATOR_URI "default/officer/mallory", NOW);
 	f->store = X509_STORE_new();
 	X509_STORE_add_cert(f->store, f->ca.certificate);
 	f->quorum = (struct vault_quorum){ .version = 1, .required = 2 };
@@ -154,7 +69,7 @@ static int set_up(void **state)
 					      .fields = f->fields,
 					      .field_count = 1,
 					      .now_us = NOW };
-	write_document(f, NOW - CH_MINUTE, NOW + CH_HOUR);
+	propose(f, NOW - CH_MINUTE, NOW + CH_HOUR);
 	*state = f;
 	return 0;
 }
@@ -205,8 +120,8 @@ static void two_officers_of_two_required_approve(void **state)
 {
 	struct fixture *f = *state;
 
-	approve(f, &f->alice);
-	approve(f, &f->bob);
+	approve(&f->action, &f->alice);
+	approve(&f->action, &f->bob);
 	assert_approved(f, "alice bob");
 }
 
@@ -214,8 +129,8 @@ static void an_rsa_key_approves_too(void **state)
 {
 	struct fixture *f = *state;
 
-	approve(f, &f->rsa);
-	approve(f, &f->carol);
+	approve(&f->action, &f->rsa);
+	approve(&f->action, &f->carol);
 	assert_approved(f, "dave carol");
 }
 
@@ -223,9 +138,9 @@ static void a_signature_that_no_longer_counts_does_not_take_away_from_enough_oth
 {
 	struct fixture *f = *state;
 
-	approve(f, &f->mallory);
-	approve(f, &f->alice);
-	approve(f, &f->bob);
+	approve(&f->action, &f->mallory);
+	approve(&f->action, &f->alice);
+	approve(&f->action, &f->bob);
 	assert_approved(f, "alice bob");
 }
 
@@ -236,7 +151,7 @@ static void one_officer_of_two_required_is_too_few(void **state)
 	struct fixture *f = *state;
 
 	assert_refused(f, CH_DENIED, "approval-count", "approved by 0 of the 2 officers");
-	approve(f, &f->alice);
+	approve(&f->action, &f->alice);
 	assert_refused(f, CH_DENIED, "approval-count",
 		       "approved by 1 of the 2 officers that are required: alice");
 }
@@ -245,8 +160,8 @@ static void the_same_officer_twice_counts_once(void **state)
 {
 	struct fixture *f = *state;
 
-	approve(f, &f->alice);
-	approve(f, &f->alice);
+	approve(&f->action, &f->alice);
+	approve(&f->action, &f->alice);
 	assert_refused(f, CH_DENIED, "approval-count", "approved by 1 of the 2 officers");
 }
 
@@ -254,8 +169,8 @@ static void a_key_may_want_more_than_the_quorum(void **state)
 {
 	struct fixture *f = *state;
 
-	approve(f, &f->alice);
-	approve(f, &f->bob);
+	approve(&f->action, &f->alice);
+	approve(&f->action, &f->bob);
 	f->ask.required = 3;
 	assert_refused(f, CH_DENIED, "approval-count", "approved by 2 of the 3 officers");
 	f->ask.required = 1; /* but not fewer */
@@ -267,8 +182,8 @@ static void an_approval_of_another_action_is_refused(void **state)
 	struct ch_action_field other = { (char *)"key", (char *)"ffffffffffffffffffffffffffffffff" };
 	struct fixture *f = *state;
 
-	approve(f, &f->alice);
-	approve(f, &f->bob);
+	approve(&f->action, &f->alice);
+	approve(&f->action, &f->bob);
 	f->ask.fields = &other;
 	assert_refused(f, CH_DENIED, "approval-content", "asked for is 'ffffffffffffffffffffffffffffffff'");
 	f->ask.fields = f->fields;
@@ -284,13 +199,13 @@ static void an_expired_action_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
-	approve(f, &f->alice);
-	approve(f, &f->bob);
+	approve(&f->action, &f->alice);
+	approve(&f->action, &f->bob);
 	f->ask.now_us = NOW + CH_HOUR;
 	assert_refused(f, CH_EXPIRED, "approval-expired", "expired at 2026-11-21T05:30:00Z");
 	f->ask.now_us = NOW - CH_HOUR;
 	assert_refused(f, CH_EXPIRED, "approval-expired", "in the future");
-	write_document(f, NOW, NOW + 8 * CH_DAY);
+	propose(f, NOW, NOW + 8 * CH_DAY);
 	f->ask.now_us = NOW;
 	assert_refused(f, CH_EXPIRED, "approval-expired", "valid for over 7 days");
 }
@@ -300,8 +215,8 @@ static void a_changed_document_is_signed_by_nobody(void **state)
 	struct fixture *f = *state;
 	uint8_t *expires;
 
-	approve(f, &f->alice);
-	approve(f, &f->bob);
+	approve(&f->action, &f->alice);
+	approve(&f->action, &f->bob);
 	expires = (uint8_t *)strstr((char *)f->action.document.data, "expires: 2026-11-21");
 	assert_non_null(expires);
 	expires[18] = '2'; /* a day longer */
@@ -321,8 +236,8 @@ static void who_is_not_in_the_quorum_does_not_count(void **state)
 {
 	struct fixture *f = *state;
 
-	approve(f, &f->alice);
-	approve(f, &f->mallory);
+	approve(&f->action, &f->alice);
+	approve(&f->action, &f->mallory);
 	assert_refused(f, CH_DENIED, "approval-officer",
 		       "1 of 2 approvals: 'mallory' is not one of the quorum's 4");
 }
@@ -332,10 +247,10 @@ static void an_officers_name_with_another_key_does_not_count(void **state)
 {
 	struct fixture *f = *state;
 	struct person other = make_person(&f->ca, EVP_EC_gen("P-256"), "alice",
-					  "URI:" CH_OPERATOR_URI "default/officer/alice");
+					  "URI:" CH_OPERATOR_URI "default/officer/alice", NOW);
 
-	approve(f, &f->bob);
-	approve(f, &other);
+	approve(&f->action, &f->bob);
+	approve(&f->action, &other);
 	assert_refused(f, CH_DENIED, "approval-officer", "'alice' signed with another key");
 	free_person(&other);
 }
@@ -343,12 +258,12 @@ static void an_officers_name_with_another_key_does_not_count(void **state)
 static void a_certificate_of_another_ca_does_not_count(void **state)
 {
 	struct fixture *f = *state;
-	struct person ca = make_person(NULL, EVP_EC_gen("P-256"), "Operators CA", NULL);
+	struct person ca = make_person(NULL, EVP_EC_gen("P-256"), "Operators CA", NULL, NOW);
 	struct person forged = make_person(&ca, EVP_EC_gen("P-256"), "alice",
-					   "URI:" CH_OPERATOR_URI "default/officer/alice");
+					   "URI:" CH_OPERATOR_URI "default/officer/alice", NOW);
 
-	approve(f, &f->bob);
-	approve(f, &forged);
+	approve(&f->action, &f->bob);
+	approve(&f->action, &forged);
 	assert_refused(f, CH_DENIED, "approval-officer", "officer's certificate: ");
 	free_person(&forged);
 	free_person(&ca);
@@ -359,9 +274,9 @@ static void an_expired_certificate_does_not_count(void **state)
 	struct fixture *f = *state;
 
 	f->ask.now_us = NOW + 200 * CH_DAY;
-	write_document(f, f->ask.now_us, f->ask.now_us + CH_HOUR);
-	approve(f, &f->alice);
-	approve(f, &f->bob);
+	propose(f, f->ask.now_us, f->ask.now_us + CH_HOUR);
+	approve(&f->action, &f->alice);
+	approve(&f->action, &f->bob);
 	assert_refused(f, CH_DENIED, "approval-officer", "expired");
 }
 
@@ -369,18 +284,18 @@ static void a_requester_and_an_officer_of_another_tenant_do_not_count(void **sta
 {
 	struct fixture *f = *state;
 	struct person requester = make_person(&f->ca, EVP_EC_gen("P-256"), "erin",
-					      "URI:" CH_OPERATOR_URI "default/requester/erin");
+					      "URI:" CH_OPERATOR_URI "default/requester/erin", NOW);
 	struct person foreign = make_person(&f->ca, EVP_EC_gen("P-256"), "frank",
-					    "URI:" CH_OPERATOR_URI "other/officer/frank");
+					    "URI:" CH_OPERATOR_URI "other/officer/frank", NOW);
 
 	appoint(&f->quorum, "erin", &requester);
 	appoint(&f->quorum, "frank", &foreign);
-	approve(f, &f->alice);
-	approve(f, &requester);
+	approve(&f->action, &f->alice);
+	approve(&f->action, &requester);
 	assert_refused(f, CH_DENIED, "approval-officer", "operator 'erin' is no officer");
-	write_document(f, NOW, NOW + CH_HOUR);
-	approve(f, &f->alice);
-	approve(f, &foreign);
+	propose(f, NOW, NOW + CH_HOUR);
+	approve(&f->action, &f->alice);
+	approve(&f->action, &foreign);
 	assert_refused(f, CH_DENIED, "approval-officer", "officer 'frank' is of tenant 'other'");
 	free_person(&requester);
 	free_person(&foreign);
@@ -389,12 +304,12 @@ static void a_requester_and_an_officer_of_another_tenant_do_not_count(void **sta
 static void a_weak_or_unusual_key_does_not_count(void **state)
 {
 	struct fixture *f = *state;
-	struct person weak =
-		make_person(&f->ca, EVP_RSA_gen(1024), "gina", "URI:" CH_OPERATOR_URI "default/officer/gina");
+	struct person weak = make_person(&f->ca, EVP_RSA_gen(1024), "gina",
+					 "URI:" CH_OPERATOR_URI "default/officer/gina", NOW);
 
 	appoint(&f->quorum, "gina", &weak);
-	approve(f, &f->alice);
-	approve(f, &weak);
+	approve(&f->action, &f->alice);
+	approve(&f->action, &weak);
 	assert_refused(f, CH_DENIED, "approval-officer", "neither P-256 nor RSA of 2048 bits");
 	free_person(&weak);
 }

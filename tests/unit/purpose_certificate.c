@@ -41,6 +41,23 @@ static void put_extended_key_usage(struct ch_der_writer *writer, const char *con
 	ch_extension_put(writer, "2.5.29.37", false, ch_view_of(&encoded));
 }
 
+/* Of identifiers that differ, with an OCTET STRING each. */
+static void put_unknown(struct ch_der_writer *writer, size_t count, size_t padding)
+{
+	CH_AUTO(ch_der_writer) value = CH_NONE;
+	CH_AUTO(ch_bytes) octets = CH_NONE, encoded = CH_NONE;
+
+	octets.size = padding;
+	octets.data = ch_alloc(padding ? padding : 1);
+	ch_der_put_octet_string(&value, ch_view_of(&octets));
+	encoded = ch_der_done(&value);
+	for (size_t i = 0; i < count; i++) {
+		CH_AUTO(ch_string) oid = ch_format("1.2.3.5.%zu", i);
+
+		ch_extension_put(writer, oid, false, ch_view_of(&encoded));
+	}
+}
+
 static void put_extensions(struct ch_der_writer *writer, const struct tbs_options *options)
 {
 	static const uint8_t null[] = { 0x05, 0x00 }, broken[] = { 0x30, 0x05, 0x01 };
@@ -49,6 +66,17 @@ static void put_extensions(struct ch_der_writer *writer, const struct tbs_option
 
 	ch_der_begin(writer, CH_DER_CONTEXT_CONSTRUCTED(3));
 	ch_der_begin(writer, CH_DER_SEQUENCE);
+	if (options->empty_extensions) {
+		ch_der_finish(writer);
+		ch_der_finish(writer);
+		return;
+	}
+	if (options->constraints.data)
+		ch_extension_put(writer, "2.5.29.19", true, options->constraints);
+	if (options->usage.data)
+		ch_extension_put(writer, "2.5.29.15", true, options->usage);
+	ch_der_put_raw(writer, options->extension);
+	put_unknown(writer, options->more_extensions, options->padding);
 	if (options->explicit_false)
 		ch_extension_put(writer, "2.5.29.19", true, ch_view(explicit_false, sizeof(explicit_false)));
 	else if (options->ca == 1 && options->constraints_not_critical)
@@ -86,7 +114,10 @@ struct ch_view make_tbs(struct fixture *fixture, const struct tbs_options *optio
 	ch_der_put_time(&writer, options->not_before_us);
 	ch_der_put_time(&writer, options->not_after_us);
 	ch_der_finish(&writer);
-	put_name(&writer, options->subject);
+	if (options->subject)
+		put_name(&writer, options->subject);
+	else
+		ch_der_put_null(&writer);
 	ch_der_put_raw(&writer, ch_view_of(&info));
 	if (options->unique_id)
 		ch_der_put(&writer, CH_DER_CONTEXT(1), ch_view(unique, sizeof(unique)));

@@ -11,7 +11,7 @@ struct tbs_options {
 	uint64_t version;
 	size_t serial_size;
 	uint8_t serial_first;
-	const char *algorithm, *issuer, *subject;
+	const char *algorithm, *issuer, *subject; /* subject NULL: a NULL in its place */
 	int64_t not_before_us, not_after_us;
 	uint8_t key_fill;
 	int ca; /* 0: no basicConstraints, 1: cA TRUE, 2: cA FALSE */
@@ -20,6 +20,12 @@ struct tbs_options {
 	unsigned key_usage; /* KU_…; 0: none */
 	bool duplicate, explicit_false, unique_id, trailing, unparsable;
 	const char *extended_key_usage[2]; /* OIDs; "" : an empty list */
+	struct ch_view constraints,
+		usage;            /* values of basicConstraints and keyUsage, as they are; data NULL: none */
+	struct ch_view extension; /* a whole Extension, as it is; data NULL: none */
+	size_t more_extensions;   /* that nobody knows */
+	size_t padding;           /* octets of a value that nobody knows */
+	bool empty_extensions;
 };
 
 extern const struct tbs_options good_certificate;

@@ -8,7 +8,7 @@ struct crl_options {
 	int64_t this_update_us, next_update_us;
 	uint64_t number;
 	size_t number_size; /* over 8: that many octets instead */
-	bool no_number, negative, unknown_critical, entry, empty_list, delta;
+	bool no_number, negative, unknown_critical, entry, reason, empty_list, delta, partition;
 };
 
 static const struct crl_options good_crl = { .version = 1,
@@ -38,7 +38,8 @@ static void put_number(struct ch_der_writer *writer, const struct crl_options *o
 static struct ch_view make_crl(struct fixture *fixture, const struct crl_options *options)
 {
 	CH_AUTO(ch_der_writer) writer = CH_NONE;
-	static const uint8_t null[] = { 0x05, 0x00 }, one[] = { 0x02, 0x01, 0x01 };
+	static const uint8_t empty[] = { 0x30, 0x00 }, null[] = { 0x05, 0x00 }, one[] = { 0x02, 0x01, 0x01 },
+			     superseded[] = { 0x0a, 0x01, 0x04 };
 
 	ch_der_begin(&writer, CH_DER_SEQUENCE);
 	ch_der_put_uint64(&writer, CH_DER_INTEGER, options->version);
@@ -52,6 +53,12 @@ static struct ch_view make_crl(struct fixture *fixture, const struct crl_options
 		ch_der_begin(&writer, CH_DER_SEQUENCE);
 		ch_der_put_uint64(&writer, CH_DER_INTEGER, 77);
 		ch_der_put_time(&writer, NOW - CH_HOUR);
+		if (options->reason) {
+			ch_der_begin(&writer, CH_DER_SEQUENCE);
+			ch_extension_put(&writer, "2.5.29.21", false,
+					 ch_view(superseded, sizeof(superseded)));
+			ch_der_finish(&writer);
+		}
 		ch_der_finish(&writer);
 	}
 	if (options->entry || options->empty_list)
@@ -62,6 +69,8 @@ static struct ch_view make_crl(struct fixture *fixture, const struct crl_options
 		ch_extension_put(&writer, "1.2.3.4", true, ch_view(null, sizeof(null)));
 	if (options->delta)
 		ch_extension_put(&writer, "2.5.29.27", true, ch_view(one, sizeof(one)));
+	if (options->partition)
+		ch_extension_put(&writer, "2.5.29.28", true, ch_view(empty, sizeof(empty)));
 	if (!options->no_number)
 		put_number(&writer, options);
 	else
@@ -145,12 +154,58 @@ static void a_keys_own_limit_counts_before_the_vaults(void **state)
 	assert_refused(fixture, "next-update", "at most 3600 s allowed");
 }
 
+/* Also where the limits are met exactly, and with the extensions that a CRL may have as critical. */
+static void what_just_keeps_a_rule_is_signed(void **state)
+{
+	struct fixture *fixture = *state;
+	struct crl_options options = good_crl;
+
+	options.this_update_us = NOW - 5 * CH_MINUTE;
+	options.next_update_us = options.this_update_us + 30 * CH_DAY;
+	options.partition = true;
+	assert_true(ask_crl(fixture, &options));
+	options.this_update_us = NOW + 5 * CH_MINUTE;
+	options.next_update_us = options.this_update_us + CH_SECOND;
+	assert_true(ask_crl(fixture, &options));
+	fixture->key.max_validity_us = CH_SECOND;
+	assert_true(ask_crl(fixture, &options));
+}
+
+/* An end that is not beyond thisUpdate is refused also where it is not beyond now either. */
+static void a_crl_needs_an_end_after_its_beginning(void **state)
+{
+	struct fixture *fixture = *state;
+	struct crl_options options = good_crl;
+
+	options.next_update_us = options.this_update_us - CH_SECOND;
+	assert_false(ask_crl(fixture, &options));
+	assert_refused(fixture, "next-update", "is not after thisUpdate");
+}
+
+static void a_crl_cut_short_or_with_more_in_it_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	struct crl_options options = good_crl;
+
+	options.entry = options.reason = true;
+	make_crl(fixture, &options);
+	assert_truncated_is_malformed(fixture, purpose_crl, ch_view_of(&fixture->tbs),
+				      (struct ch_view)CH_NONE);
+	/* An entry's extensions are the CRL daemon's word: the SEQUENCE, and the Extension in it. */
+	assert_int_equal(count_accepted_when_grown(fixture, purpose_crl, ch_view_of(&fixture->tbs),
+						   (struct ch_view)CH_NONE),
+			 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_KEY(a_crl_is_signed_and_its_number_told),
 		WITH_KEY(each_rule_of_a_crl_is_held),
 		WITH_KEY(a_keys_own_limit_counts_before_the_vaults),
+		WITH_KEY(what_just_keeps_a_rule_is_signed),
+		WITH_KEY(a_crl_needs_an_end_after_its_beginning),
+		WITH_KEY(a_crl_cut_short_or_with_more_in_it_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,12 +6,13 @@
 #include "purpose_fixture.h"
 
 /* version 0; subject and key of the fixture's key, where they are not given. */
-static struct ch_bytes make_request_info(struct fixture *fixture, uint64_t version, const char *subject,
-					 bool own_key, const char *attribute)
+static struct ch_bytes make_request_of(struct fixture *fixture, uint64_t version, const char *subject,
+				       bool own_key, const char *const *attributes, size_t padding)
 {
 	CH_AUTO(ch_der_writer) writer = CH_NONE;
 	CH_AUTO(ch_bytes) name = CH_NONE;
 	CH_AUTO(ch_bytes) info = public_key_info(0x33);
+	CH_AUTO(ch_bytes) octets = { ch_alloc(padding + 1), padding };
 	struct ch_error err;
 
 	assert_true(ch_name_parse(subject, &name, &err));
@@ -20,17 +21,25 @@ static struct ch_bytes make_request_info(struct fixture *fixture, uint64_t versi
 	ch_der_put_raw(&writer, ch_view_of(&name));
 	ch_der_put_raw(&writer, own_key ? ch_view_of(&fixture->key.public_key_info) : ch_view_of(&info));
 	ch_der_begin(&writer, CH_DER_CONTEXT_CONSTRUCTED(0));
-	if (attribute) {
+	for (; *attributes; attributes++) {
 		ch_der_begin(&writer, CH_DER_SEQUENCE);
-		assert_true(ch_der_put_oid(&writer, attribute, &err));
+		assert_true(ch_der_put_oid(&writer, *attributes, &err));
 		ch_der_begin(&writer, CH_DER_SET);
-		ch_der_put_null(&writer);
+		ch_der_put_octet_string(&writer, ch_view_of(&octets));
 		ch_der_finish(&writer);
 		ch_der_finish(&writer);
 	}
 	ch_der_finish(&writer);
 	ch_der_finish(&writer);
 	return ch_der_done(&writer);
+}
+
+static struct ch_bytes make_request_info(struct fixture *fixture, uint64_t version, const char *subject,
+					 bool own_key, const char *attribute)
+{
+	const char *const attributes[] = { attribute, NULL };
+
+	return make_request_of(fixture, version, subject, own_key, attributes, 0);
 }
 
 static void a_certification_request_comes_as_far_as_its_approvals(void **state)
@@ -73,15 +82,51 @@ static void each_rule_of_a_certification_request_is_held(void **state)
 	}
 }
 
-static void a_truncated_certification_request_is_refused_at_every_length(void **state)
+static void an_approved_certification_request_is_signed(void **state)
 {
+	const struct ch_action_field subject = { (char *)"subject", (char *)CA_SUBJECT };
 	struct fixture *fixture = *state;
 	CH_AUTO(ch_bytes) info = make_request_info(fixture, 0, CA_SUBJECT, true, NULL);
+	CH_AUTO(ch_bytes)
+	other = make_request_info(fixture, 0, CA_SUBJECT, true, "1.2.840.113549.1.9.14");
 
-	for (size_t size = 0; size < info.size; size++) {
-		assert_false(ask(fixture, purpose_csr, ch_view(info.data, size), (struct ch_view)CH_NONE));
-		assert_string_equal(fixture->check.reason, "malformed");
-	}
+	have_approved(fixture, CHANCERY__ACTION_KIND__ACTION_CA_CSR, ch_view_of(&info), &subject, 1);
+	if (!ask(fixture, purpose_csr, ch_view_of(&info), (struct ch_view)CH_NONE))
+		fail_msg("%s", fixture->err.message);
+	assert_true(fixture->check.uses_action);
+	assert_string_equal(fixture->check.approvers, "alice bob");
+	assert_false(fixture->check.sets_ca_limits);
+
+	/* Not what was approved. */
+	assert_false(ask(fixture, purpose_csr, ch_view_of(&other), (struct ch_view)CH_NONE));
+	assert_refused(fixture, "approval-content", "tbs-sha256");
+	assert_false(fixture->check.uses_action);
+}
+
+static void a_request_has_one_attribute_and_at_most_64_kib(void **state)
+{
+	static const char *const two[] = { "1.2.840.113549.1.9.14", "1.2.840.113549.1.9.14", NULL };
+	static const char *const one[] = { "1.2.840.113549.1.9.14", NULL };
+	struct fixture *fixture = *state;
+	CH_AUTO(ch_bytes) twice = make_request_of(fixture, 0, CA_SUBJECT, true, two, 0);
+	CH_AUTO(ch_bytes) large = make_request_of(fixture, 0, CA_SUBJECT, true, one, 65536);
+
+	assert_false(ask(fixture, purpose_csr, ch_view_of(&twice), (struct ch_view)CH_NONE));
+	assert_refused(fixture, "malformed", "CertificationRequestInfo.attributes");
+	assert_false(ask(fixture, purpose_csr, ch_view_of(&large), (struct ch_view)CH_NONE));
+	assert_refused(fixture, "malformed", "at most 65536 allowed");
+}
+
+static void a_request_cut_short_or_with_more_in_it_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	CH_AUTO(ch_bytes) info = make_request_info(fixture, 0, CA_SUBJECT, true, "1.2.840.113549.1.9.14");
+
+	assert_truncated_is_malformed(fixture, purpose_csr, ch_view_of(&info), (struct ch_view)CH_NONE);
+	/* What an extensionRequest holds is for who certifies the key. */
+	assert_int_equal(
+		count_accepted_when_grown(fixture, purpose_csr, ch_view_of(&info), (struct ch_view)CH_NONE),
+		1);
 }
 
 int main(void)
@@ -89,7 +134,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_KEY(a_certification_request_comes_as_far_as_its_approvals),
 		WITH_KEY(each_rule_of_a_certification_request_is_held),
-		WITH_KEY(a_truncated_certification_request_is_refused_at_every_length),
+		WITH_KEY(an_approved_certification_request_is_signed),
+		WITH_KEY(a_request_has_one_attribute_and_at_most_64_kib),
+		WITH_KEY(a_request_cut_short_or_with_more_in_it_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -133,20 +133,109 @@ static void a_key_without_a_ca_certificate_issues_nothing(void **state)
 	assert_refused(fixture, "no-ca-certificate", "has no CA certificate yet");
 }
 
-/* Whatever octet is cut off or changed, the reader neither crashes nor takes a longer or shorter structure.
- */
-static void a_truncated_certificate_is_refused_at_every_length(void **state)
+/* Also where the limits are met exactly. */
+static void what_just_keeps_a_rule_is_signed(void **state)
+{
+	static const uint8_t nine_bits[] = { 0x03, 0x03, 0x07, 0x80, 0x80 };
+	struct fixture *fixture = *state;
+	struct tbs_options options = good_certificate;
+
+	options.serial_size = 20;
+	options.serial_first = 0x7f;
+	options.not_before_us = fixture->key.ca_not_before_us;
+	options.not_after_us = fixture->key.ca_not_after_us;
+	options.more_extensions = VAULT_EXTENSIONS_CAP - 2; /* keyUsage and 1.2.3.4 */
+	assert_true(ask_certificate(fixture, purpose_end_entity, &options));
+	fixture->key.max_certificate_validity_us = options.not_after_us - options.not_before_us;
+	assert_true(ask_certificate(fixture, purpose_end_entity, &options));
+	options.serial_size = 1;
+	options.serial_first = 1;
+	options.not_before_us = options.not_after_us = NOW + CH_SECOND;
+	options.key_usage = 0;
+	options.usage = ch_view(nine_bits, sizeof(nine_bits));
+	assert_true(ask_certificate(fixture, purpose_end_entity, &options));
+}
+
+static void a_keys_policy_limits_how_long_certificates_are_valid(void **state)
 {
 	struct fixture *fixture = *state;
-	struct ch_view whole = make_tbs(fixture, &good_certificate);
 
-	for (size_t size = 0; size < whole.size; size++) {
-		uint8_t *exact = malloc(size ? size : 1); /* so that a sanitizer sees an octet too far */
+	fixture->key.max_certificate_validity_us = 90 * CH_DAY - CH_SECOND;
+	assert_false(ask_certificate(fixture, purpose_end_entity, &good_certificate));
+	assert_refused(fixture, "validity",
+		       "validity of 7776000 seconds is beyond the key's limit of 7775999");
+}
 
-		memcpy(exact, whole.data, size);
-		assert_false(ask(fixture, purpose_end_entity, ch_view(exact, size), (struct ch_view)CH_NONE));
-		free(exact);
+/* X.690 §10 and §11: one content has one form. RFC 5280 §4.2 names the extensions. */
+static void extensions_are_read_strictly(void **state)
+{
+	static const uint8_t explicit_false[] = { 0x30, 0x0c, 0x06, 0x03, 0x2a, 0x03, 0x09,
+						  0x01, 0x01, 0x00, 0x04, 0x02, 0x05, 0x00 };
+	static const uint8_t two_values[] = { 0x30, 0x0b, 0x06, 0x03, 0x2a, 0x03, 0x09,
+					      0x04, 0x04, 0x05, 0x00, 0x05, 0x00 };
+	static const uint8_t path_without_ca[] = { 0x30, 0x03, 0x02, 0x01, 0x00 };
+	static const uint8_t long_path[] = { 0x30, 0x07, 0x01, 0x01, 0xff, 0x02, 0x02, 0x01, 0x00 };
+	static const uint8_t third_field[] = { 0x30, 0x05, 0x01, 0x01, 0xff, 0x05, 0x00 };
+	static const uint8_t no_bits[] = { 0x03, 0x01, 0x00 }, many_bits[] = { 0x03, 0x04, 0, 0x80, 0, 0x80 };
+	static const uint8_t unused_bits[] = { 0x03, 0x02, 0x08, 0x80 };
+	struct fixture *fixture = *state;
+	const struct tbs_options good = good_certificate;
+	struct {
+		struct tbs_options options;
+		const char *reason, *words;
+	} cases[] = {
+		{ good, "malformed", "Extension.critical is FALSE, which DER leaves out" },
+		{ good, "malformed", "Extension.extnValue" },
+		{ good, "malformed", "Extensions is empty (RFC 5280 §4.1.2.9)" },
+		{ good, "malformed", "more than 64 extensions" },
+		{ good, "ca-true", "pathLenConstraint without cA" },
+		{ good, "malformed", "basicConstraints.pathLenConstraint is 256, at most 255" },
+		{ good, "malformed", "basicConstraints" },
+		{ good, "malformed", "keyUsage is not a BIT STRING of 1 to 9 bits" },
+		{ good, "malformed", "keyUsage is not a BIT STRING of 1 to 9 bits" },
+		{ good, "malformed", "keyUsage is not a BIT STRING of 1 to 9 bits" },
+		{ good, "malformed", "TBSCertificate.subject is not a SEQUENCE" },
+		{ good, "malformed", "at most 65536 allowed" },
+	};
+
+	cases[0].options.extension = ch_view(explicit_false, sizeof(explicit_false));
+	cases[1].options.extension = ch_view(two_values, sizeof(two_values));
+	cases[2].options.empty_extensions = true;
+	cases[3].options.more_extensions = VAULT_EXTENSIONS_CAP - 1;
+	cases[4].options.constraints = ch_view(path_without_ca, sizeof(path_without_ca));
+	cases[5].options.constraints = ch_view(long_path, sizeof(long_path));
+	cases[6].options.constraints = ch_view(third_field, sizeof(third_field));
+	cases[7].options.usage = ch_view(no_bits, sizeof(no_bits));
+	cases[8].options.usage = ch_view(many_bits, sizeof(many_bits));
+	cases[9].options.usage = ch_view(unused_bits, sizeof(unused_bits));
+	cases[10].options.subject = NULL;
+	cases[11].options.more_extensions = 1;
+	cases[11].options.padding = CH_CERTIFICATE_CAP;
+	for (size_t i = 0; i < CH_COUNT(cases); i++) {
+		if (cases[i].options.usage.data)
+			cases[i].options.key_usage = 0;
+		if (ask_certificate(fixture, purpose_end_entity, &cases[i].options))
+			fail_msg("case %zu (%s) was allowed", i, cases[i].words);
+		assert_refused(fixture, cases[i].reason, cases[i].words);
 	}
+}
+
+/* Whatever octet is cut off or changed, the reader neither crashes nor takes a longer or shorter structure.
+ */
+static void a_certificate_cut_short_or_with_more_in_it_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tbs_options options = good_certificate;
+
+	options.ca = 2;
+	make_tbs(fixture, &options);
+	assert_truncated_is_malformed(fixture, purpose_end_entity, ch_view_of(&fixture->tbs),
+				      (struct ch_view)CH_NONE);
+	/* The subject and the public key are the subject's: Name, its RDN and the attribute in it;
+	 * SubjectPublicKeyInfo and its AlgorithmIdentifier. */
+	assert_int_equal(count_accepted_when_grown(fixture, purpose_end_entity, ch_view_of(&fixture->tbs),
+						   (struct ch_view)CH_NONE),
+			 5);
 }
 
 int main(void)
@@ -158,7 +247,10 @@ int main(void)
 		WITH_KEY(a_responders_certificate_is_only_for_a_key_of_this_vault),
 		WITH_KEY(a_certificate_for_the_issuing_key_itself_is_refused),
 		WITH_KEY(a_key_without_a_ca_certificate_issues_nothing),
-		WITH_KEY(a_truncated_certificate_is_refused_at_every_length),
+		WITH_KEY(what_just_keeps_a_rule_is_signed),
+		WITH_KEY(a_keys_policy_limits_how_long_certificates_are_valid),
+		WITH_KEY(extensions_are_read_strictly),
+		WITH_KEY(a_certificate_cut_short_or_with_more_in_it_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,8 @@
 /* purpose_fixture.c: what the tests of the purposes share. */
 #include "purpose_fixture.h"
 
+#include "x509/operator.h"
+
 #define POINT 65
 
 struct ch_bytes public_key_info(uint8_t fill)
@@ -60,6 +62,19 @@ static const struct vault_key *find_subordinate(void *state, struct ch_view info
 	return NULL;
 }
 
+static void appoint_officers(struct fixture *fixture)
+{
+	fixture->operators_ca = make_person(NULL, EVP_EC_gen("P-256"), "Operators CA", NULL, NOW);
+	fixture->alice = make_person(&fixture->operators_ca, EVP_EC_gen("P-256"), "alice",
+				     "URI:" CH_OPERATOR_URI "default/officer/alice", NOW);
+	fixture->bob = make_person(&fixture->operators_ca, EVP_EC_gen("P-256"), "bob",
+				   "URI:" CH_OPERATOR_URI "default/officer/bob", NOW);
+	X509_STORE_add_cert(fixture->policy.operators_ca, fixture->operators_ca.certificate);
+	fixture->quorum = (struct vault_quorum){ .version = 1, .required = 2 };
+	appoint(&fixture->quorum, "alice", &fixture->alice);
+	appoint(&fixture->quorum, "bob", &fixture->bob);
+}
+
 int fixture_set_up(void **state)
 {
 	struct fixture *fixture = ch_alloc(sizeof(*fixture));
@@ -71,6 +86,7 @@ int fixture_set_up(void **state)
 						 .crl_max_validity_us = 30 * CH_DAY,
 						 .ocsp_max_validity_us = 10 * CH_DAY,
 						 .operators_ca = X509_STORE_new() };
+	appoint_officers(fixture);
 	*state = fixture;
 	return 0;
 }
@@ -83,6 +99,10 @@ int fixture_tear_down(void **state)
 	vault_key_free(&fixture->key);
 	vault_key_free(&fixture->subordinate);
 	X509_STORE_free(fixture->policy.operators_ca);
+	free_person(&fixture->operators_ca);
+	free_person(&fixture->alice);
+	free_person(&fixture->bob);
+	vault_action_free(&fixture->action);
 	ch_bytes_free(&fixture->tbs);
 	free(fixture);
 	return 0;
@@ -100,6 +120,8 @@ bool ask(struct fixture *fixture, purpose check, struct ch_view to_be_signed, st
 					       .sender_instance = fixture->instance,
 					       .to_be_signed = to_be_signed,
 					       .content = content,
+					       .action = fixture->names_action ? &fixture->action : NULL,
+					       .quorum = &fixture->quorum,
 					       .find_subject = find_subordinate,
 					       .find_state = fixture,
 					       .reason = "malformed",
@@ -112,4 +134,115 @@ void put_name(struct ch_der_writer *writer, const char *text)
 	CH_AUTO(ch_bytes) der = name_der(text);
 
 	ch_der_put_raw(writer, ch_view_of(&der));
+}
+
+/* --- approvals --- */
+
+void have_approved(struct fixture *fixture, Chancery__ActionKind kind, struct ch_view to_be_signed,
+		   const struct ch_action_field *more, size_t more_count)
+{
+	struct ch_action action = { .kind = kind,
+				    .id = "5f0c0c1a77b84a2c9d3c8e0b7d1f2a34",
+				    .tenant = "default",
+				    .created_us = NOW,
+				    .expires_us = NOW + CH_HOUR,
+				    .field_count = 2 + more_count };
+	CH_AUTO(ch_string) digest_text = NULL;
+	uint8_t digest[64];
+	size_t size;
+
+	assert_true(ch_digest("sha256", to_be_signed, digest, &size, &fixture->err));
+	digest_text = ch_hex(ch_view(digest, size));
+	action.fields[0] = (struct ch_action_field){ (char *)"key", fixture->key.key_id };
+	action.fields[1] = (struct ch_action_field){ (char *)"tbs-sha256", digest_text };
+	for (size_t i = 0; i < more_count; i++)
+		action.fields[2 + i] = more[i];
+	write_document(&fixture->action, &action);
+	approve(&fixture->action, &fixture->alice);
+	approve(&fixture->action, &fixture->bob);
+	fixture->names_action = true;
+}
+
+/* --- other forms of a document --- */
+
+static bool is_well_formed(struct fixture *fixture, purpose check, struct ch_view to_be_signed,
+			   struct ch_view content)
+{
+	return ask(fixture, check, to_be_signed, content) ||
+	       strcmp(fixture->check.reason, "approval-missing") == 0;
+}
+
+void assert_truncated_is_malformed(struct fixture *fixture, purpose check, struct ch_view to_be_signed,
+				   struct ch_view content)
+{
+	if (!is_well_formed(fixture, check, to_be_signed, content))
+		fail_msg("%s", fixture->err.message);
+	for (size_t size = 0; size < to_be_signed.size; size++) {
+		uint8_t *exact = malloc(size ? size : 1); /* so that a sanitizer sees an octet too far */
+
+		memcpy(exact, to_be_signed.data, size);
+		assert_false(ask(fixture, check, ch_view(exact, size), content));
+		assert_string_equal(fixture->check.reason, "malformed");
+		free(exact);
+	}
+}
+
+/* Copies elements; *index counts the constructed ones, of which number `grown` gets a NULL more. */
+static void copy_grown(struct ch_der_writer *writer, struct ch_view in, size_t *index, size_t grown)
+{
+	struct ch_view content, whole;
+	struct ch_error err;
+	unsigned tag;
+
+	while (in.size) {
+		assert_true(ch_der_read_any(&in, "element", &tag, &content, &whole, &err));
+		if (!(tag & 0x20)) {
+			ch_der_put_raw(writer, whole);
+			continue;
+		}
+		bool grows = (*index)++ == grown;
+
+		ch_der_begin(writer, tag);
+		copy_grown(writer, content, index, grown);
+		if (grows)
+			ch_der_put_null(writer);
+		ch_der_finish(writer);
+	}
+}
+
+struct ch_bytes grow(struct ch_view document, size_t number, size_t *elements)
+{
+	CH_AUTO(ch_der_writer) writer = CH_NONE;
+
+	*elements = 0;
+	copy_grown(&writer, document, elements, number);
+	return ch_der_done(&writer);
+}
+
+static void assert_followed_is_malformed(struct fixture *fixture, purpose check, struct ch_view to_be_signed,
+					 struct ch_view content)
+{
+	CH_AUTO(ch_der_writer) writer = CH_NONE;
+	CH_AUTO(ch_bytes) followed = CH_NONE;
+
+	ch_der_put_raw(&writer, to_be_signed);
+	ch_der_put_null(&writer);
+	followed = ch_der_done(&writer);
+	assert_false(ask(fixture, check, ch_view_of(&followed), content));
+	assert_string_equal(fixture->check.reason, "malformed");
+}
+
+size_t count_accepted_when_grown(struct fixture *fixture, purpose check, struct ch_view to_be_signed,
+				 struct ch_view content)
+{
+	size_t accepted = 0, elements = 1;
+
+	assert_true(is_well_formed(fixture, check, to_be_signed, content));
+	assert_followed_is_malformed(fixture, check, to_be_signed, content);
+	for (size_t i = 0; i < elements; i++) {
+		CH_AUTO(ch_bytes) grown = grow(to_be_signed, i, &elements);
+
+		accepted += is_well_formed(fixture, check, ch_view_of(&grown), content);
+	}
+	return accepted;
 }

@@ -6,6 +6,7 @@
 #ifndef PURPOSE_FIXTURE_H
 #define PURPOSE_FIXTURE_H
 
+#include "officers.h"
 #include "purposes.h"
 
 #include <setjmp.h>
@@ -27,6 +28,11 @@ struct fixture {
 	const char *service, *instance; /* who asks; NULL at first */
 	struct ch_bytes tbs;
 	struct ch_error err;
+
+	struct person operators_ca, alice, bob; /* officers; both must approve */
+	struct vault_quorum quorum;
+	struct vault_action action;
+	bool names_action; /* in the question */
 };
 
 int fixture_set_up(void **state);
@@ -42,6 +48,24 @@ void put_name(struct ch_der_writer *writer, const char *text);
 typedef bool (*purpose)(struct vault_check *check, struct ch_error *err);
 
 bool ask(struct fixture *fixture, purpose check, struct ch_view to_be_signed, struct ch_view content);
+
+/* The question names an action of this kind over these bytes, which alice and bob approved. */
+void have_approved(struct fixture *fixture, Chancery__ActionKind kind, struct ch_view to_be_signed,
+		   const struct ch_action_field *more, size_t more_count);
+
+/* No shorter form of the document is well formed; it itself is, and so comes as far as its approvals. */
+void assert_truncated_is_malformed(struct fixture *fixture, purpose check, struct ch_view to_be_signed,
+				   struct ch_view content);
+/* A copy of the document whose constructed element of this number has a NULL more at its end, all lengths
+ * right; *elements receives how many there are. The caller frees it. */
+struct ch_bytes grow(struct ch_view document, size_t number, size_t *elements);
+/*
+ * Appends a NULL to each constructed element of the document in turn (grow), and returns how
+ * many of these forms are not refused: those where it stands in what the vault does not read. After the whole
+ * document it is refused.
+ */
+size_t count_accepted_when_grown(struct fixture *fixture, purpose check, struct ch_view to_be_signed,
+				 struct ch_view content);
 
 #define assert_refused(fixture, why, words)                                                  \
 	do {                                                                                 \

@@ -4,11 +4,13 @@
 
 struct ocsp_options {
 	uint8_t key_hash;
-	bool by_name, version, no_next_update, no_responses, bad_status, revoked;
+	bool by_name, version, no_next_update, bad_status, revoked, unknown;
+	size_t responses;
 	int64_t produced_at_us, this_update_us, next_update_us;
 };
 
 static const struct ocsp_options good_response = { .key_hash = 0x5a,
+						   .responses = 1,
 						   .produced_at_us = NOW,
 						   .this_update_us = NOW - CH_HOUR,
 						   .next_update_us = NOW + CH_HOUR };
@@ -38,7 +40,10 @@ static void put_single_response(struct ch_der_writer *writer, const struct ocsp_
 		ch_der_put_generalized_time(writer, NOW - CH_DAY, false);
 		ch_der_finish(writer);
 	} else {
-		ch_der_put(writer, options->bad_status ? CH_DER_CONTEXT(3) : CH_DER_CONTEXT(0),
+		ch_der_put(writer,
+			   options->bad_status ? CH_DER_CONTEXT(3)
+			   : options->unknown  ? CH_DER_CONTEXT(2)
+					       : CH_DER_CONTEXT(0),
 			   (struct ch_view)CH_NONE);
 	}
 	ch_der_put_generalized_time(writer, options->this_update_us, false);
@@ -70,7 +75,7 @@ static struct ch_view make_response(struct fixture *fixture, const struct ocsp_o
 	ch_der_finish(&writer);
 	ch_der_put_generalized_time(&writer, options->produced_at_us, false);
 	ch_der_begin(&writer, CH_DER_SEQUENCE);
-	if (!options->no_responses)
+	for (size_t i = 0; i < options->responses; i++)
 		put_single_response(&writer, options);
 	ch_der_finish(&writer);
 	ch_der_finish(&writer);
@@ -92,6 +97,9 @@ static void an_ocsp_response_is_signed(void **state)
 	assert_true(ask_ocsp(fixture, &options));
 	options.revoked = true;
 	assert_true(ask_ocsp(fixture, &options));
+	options.revoked = false;
+	options.unknown = true;
+	assert_true(ask_ocsp(fixture, &options));
 }
 
 static void each_rule_of_an_ocsp_response_is_held(void **state)
@@ -112,6 +120,8 @@ static void each_rule_of_an_ocsp_response_is_held(void **state)
 		{ good_response, "responses", "has no responses" },
 		{ good_response, "malformed", "neither good, revoked nor unknown" },
 		{ good_response, "malformed", "ResponseData.responderID" },
+		{ good_response, "responses", "more than 64 responses" },
+		{ good_response, "next-update", "is not after thisUpdate and now" },
 	};
 
 	cases[0].options.key_hash = 0x5b;
@@ -123,9 +133,12 @@ static void each_rule_of_an_ocsp_response_is_held(void **state)
 	cases[5].options.next_update_us = NOW - CH_SECOND;
 	cases[6].options.next_update_us = NOW + 11 * CH_DAY;
 	cases[7].options.no_next_update = true;
-	cases[8].options.no_responses = true;
+	cases[8].options.responses = 0;
 	cases[9].options.bad_status = true;
 	cases[10].options.version = true;
+	cases[11].options.responses = 65;
+	cases[12].options.this_update_us = NOW + 2 * CH_MINUTE; /* after now, but not after it */
+	cases[12].options.next_update_us = NOW + 2 * CH_MINUTE;
 	for (size_t i = 0; i < CH_COUNT(cases); i++) {
 		if (ask_ocsp(fixture, &cases[i].options))
 			fail_msg("case %zu (%s) was allowed", i, cases[i].words);
@@ -133,11 +146,75 @@ static void each_rule_of_an_ocsp_response_is_held(void **state)
 	}
 }
 
+/* Also where the limits are met exactly. */
+static void what_just_keeps_a_rule_is_signed(void **state)
+{
+	struct fixture *fixture = *state;
+	struct ocsp_options options = good_response;
+
+	options.responses = 64;
+	options.produced_at_us = NOW - 5 * CH_MINUTE;
+	options.this_update_us = NOW - 10 * CH_DAY + CH_SECOND;
+	options.next_update_us = NOW + CH_SECOND;
+	assert_true(ask_ocsp(fixture, &options));
+	options.produced_at_us = options.this_update_us = NOW + 5 * CH_MINUTE;
+	options.next_update_us = options.this_update_us + 10 * CH_DAY;
+	assert_true(ask_ocsp(fixture, &options));
+}
+
+static void a_keys_own_limit_counts_before_the_vaults(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->key.max_validity_us = 2 * CH_HOUR; /* of good_response, from thisUpdate */
+	assert_true(ask_ocsp(fixture, &good_response));
+	fixture->key.max_validity_us = 2 * CH_HOUR - CH_SECOND;
+	assert_false(ask_ocsp(fixture, &good_response));
+	assert_refused(fixture, "next-update", "at most 7199 s allowed");
+}
+
+/* The second response is looked at as the first. */
+static void each_response_is_checked(void **state)
+{
+	struct fixture *fixture = *state;
+	struct ocsp_options options = good_response;
+	struct ch_view tbs, der, responses;
+	struct ch_error err;
+
+	options.responses = 2;
+	tbs = make_response(fixture, &options);
+	assert_true(ask(fixture, purpose_ocsp, tbs, (struct ch_view)CH_NONE));
+	der = ch_view(tbs.data + tbs.size - 17, 17); /* the last nextUpdate, GeneralizedTime */
+	assert_true(ch_der_read(&der, CH_DER_GENERALIZED_TIME, "nextUpdate", &responses, &err));
+	memcpy((uint8_t *)(uintptr_t)responses.data, "2099", 4);
+	assert_false(ask(fixture, purpose_ocsp, tbs, (struct ch_view)CH_NONE));
+	assert_refused(fixture, "next-update", "at most 864000 s allowed");
+}
+
+static void a_response_cut_short_or_with_more_in_it_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	struct ocsp_options options = good_response;
+
+	options.revoked = true;
+	make_response(fixture, &options);
+	assert_truncated_is_malformed(fixture, purpose_ocsp, ch_view_of(&fixture->tbs),
+				      (struct ch_view)CH_NONE);
+	/* CertID.hashAlgorithm is not looked into: it says which certificate the OCSP daemon speaks of. */
+	assert_int_equal(count_accepted_when_grown(fixture, purpose_ocsp, ch_view_of(&fixture->tbs),
+						   (struct ch_view)CH_NONE),
+			 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_KEY(an_ocsp_response_is_signed),
 		WITH_KEY(each_rule_of_an_ocsp_response_is_held),
+		WITH_KEY(what_just_keeps_a_rule_is_signed),
+		WITH_KEY(a_keys_own_limit_counts_before_the_vaults),
+		WITH_KEY(each_response_is_checked),
+		WITH_KEY(a_response_cut_short_or_with_more_in_it_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -178,12 +178,76 @@ static void a_keys_policy_may_allow_less_time(void **state)
 	assert_refused(fixture, "validity", "days");
 }
 
+static void an_operator_makes_any_that_officers_approved(void **state)
+{
+	struct fixture *fixture = *state;
+	CH_AUTO(ch_bytes) tbs = make_tbs(fixture, &right);
+	char not_after[CH_TIME_TEXT_SIZE];
+	struct ch_action_field more[] = {
+		{ (char *)"identity", (char *)"ocsp/ocsp-1" },
+		{ (char *)"not-after", (char *)(uintptr_t)ch_time_text(NOW + 90 * CH_DAY, not_after) },
+	};
+
+	fixture->service = "operator";
+	fixture->instance = "operator-1";
+	have_approved(fixture, CHANCERY__ACTION_KIND__ACTION_SERVICE_IDENTITY, ch_view_of(&tbs), more,
+		      CH_COUNT(more));
+	if (!ask(fixture, purpose_service_identity, ch_view_of(&tbs), (struct ch_view)CH_NONE))
+		fail_msg("%s", fixture->err.message);
+	assert_true(fixture->check.uses_action);
+	assert_string_equal(fixture->check.approvers, "alice bob");
+
+	more[0].value = (char *)"ocsp/ocsp-2"; /* what officers saw, and what the certificate says */
+	have_approved(fixture, CHANCERY__ACTION_KIND__ACTION_SERVICE_IDENTITY, ch_view_of(&tbs), more,
+		      CH_COUNT(more));
+	assert_false(ask(fixture, purpose_service_identity, ch_view_of(&tbs), (struct ch_view)CH_NONE));
+	assert_refused(fixture, "approval-content", "identity");
+}
+
+/* Approvals do not make up for who asks: what officers approved for an operator is no daemon's. */
+static void a_daemon_gets_no_other_identity_with_approvals_either(void **state)
+{
+	struct fixture *fixture = *state;
+	CH_AUTO(ch_bytes) tbs = make_tbs(fixture, &right);
+	char not_after[CH_TIME_TEXT_SIZE];
+	const struct ch_action_field more[] = {
+		{ (char *)"identity", (char *)"ocsp/ocsp-1" },
+		{ (char *)"not-after", (char *)(uintptr_t)ch_time_text(NOW + 90 * CH_DAY, not_after) },
+	};
+
+	fixture->service = "ocsp";
+	fixture->instance = "ocsp-2";
+	have_approved(fixture, CHANCERY__ACTION_KIND__ACTION_SERVICE_IDENTITY, ch_view_of(&tbs), more,
+		      CH_COUNT(more));
+	assert_false(ask(fixture, purpose_service_identity, ch_view_of(&tbs), (struct ch_view)CH_NONE));
+	assert_refused(fixture, "identity", "a daemon renews its own alone");
+}
+
+static void an_identity_is_within_the_system_cas_validity(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->key.ca_not_after_us = NOW + 90 * CH_DAY;
+	assert_true(ask_identity(fixture, &right, "ocsp", "ocsp-1"));
+	fixture->key.ca_not_after_us = NOW + 90 * CH_DAY - CH_SECOND;
+	assert_false(ask_identity(fixture, &right, "ocsp", "ocsp-1"));
+	assert_refused(fixture, "validity", "is beyond the CA's");
+	fixture->key.ca_not_after_us = 0;
+	assert_false(ask_identity(fixture, &right, "ocsp", "ocsp-1"));
+	assert_refused(fixture, "no-ca-certificate", "has no CA certificate yet");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_KEY(a_daemon_renews_its_own_identity),    WITH_KEY(nobody_gets_the_identity_of_another),
-		WITH_KEY(an_operator_needs_approvals_for_any), WITH_KEY(each_rule_of_an_identity_is_held),
+		WITH_KEY(a_daemon_renews_its_own_identity),
+		WITH_KEY(nobody_gets_the_identity_of_another),
+		WITH_KEY(an_operator_needs_approvals_for_any),
+		WITH_KEY(each_rule_of_an_identity_is_held),
 		WITH_KEY(a_keys_policy_may_allow_less_time),
+		WITH_KEY(an_operator_makes_any_that_officers_approved),
+		WITH_KEY(a_daemon_gets_no_other_identity_with_approvals_either),
+		WITH_KEY(an_identity_is_within_the_system_cas_validity),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

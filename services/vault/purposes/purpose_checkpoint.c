@@ -64,7 +64,7 @@ bool purpose_checkpoint(struct vault_check *check, struct ch_error *err)
 		return false;
 	if (in.size)
 		return ch_fail(err, CH_INVALID, "checkpoint: octets follow its third line");
-	if (!ch_view_equal(origin, ch_view_text(check->key->checkpoint_origin)))
+	if (!origin.size || !ch_view_equal(origin, ch_view_text(check->key->checkpoint_origin)))
 		return vault_refuse(check, "origin", err, "checkpoint of origin '%.*s', key '%s' is for '%s'",
 				    (int)(origin.size < 100 ? origin.size : 100), (const char *)origin.data,
 				    check->key->key_id,
