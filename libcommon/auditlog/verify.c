@@ -81,7 +81,7 @@ static bool load_key(struct verification *v, struct ch_error *err)
 
 		(void)!ch_read_file(path, 64 * 1024, &content, NULL);
 	}
-	if (content.size > 10 && memcmp(content.data, "-----BEGIN", 10) == 0)
+	if (ch_view_starts_with(ch_view_of(&content), "-----BEGIN"))
 		return ch_pem_read(ch_view_of(&content), "PUBLIC KEY", &v->key, err);
 	v->key = CH_STEAL(content);
 	return true;

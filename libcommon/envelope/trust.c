@@ -172,7 +172,7 @@ static bool read_peer(X509 *certificate, struct ch_peer *peer, struct ch_error *
 			continue;
 		uri = (const char *)ASN1_STRING_get0_data(name->d.uniformResourceIdentifier);
 		size = (size_t)ASN1_STRING_length(name->d.uniformResourceIdentifier);
-		if (size < strlen(CH_IDENTITY_URI) || memcmp(uri, CH_IDENTITY_URI, strlen(CH_IDENTITY_URI)))
+		if (!ch_view_starts_with(ch_view(uri, size), CH_IDENTITY_URI))
 			continue;
 		if (!read_uri(uri, size, peer))
 			return ch_fail(err, CH_UNAUTHENTICATED,

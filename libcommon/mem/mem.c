@@ -91,6 +91,21 @@ bool ch_view_equal_secret(struct ch_view a, struct ch_view b)
 	return a.size == b.size && (a.size == 0 || CRYPTO_memcmp(a.data, b.data, a.size) == 0);
 }
 
+bool ch_view_starts_with(struct ch_view view, const char *prefix)
+{
+	size_t size = strlen(prefix);
+
+	return view.size >= size && ch_view_equal(ch_view(view.data, size), ch_view(prefix, size));
+}
+
+bool ch_view_has_only(struct ch_view view, const char *characters)
+{
+	for (size_t i = 0; i < view.size; i++)
+		if (!view.data[i] || !strchr(characters, view.data[i]))
+			return false;
+	return true;
+}
+
 char *ch_hex(struct ch_view view)
 {
 	static const char digits[] = "0123456789abcdef";

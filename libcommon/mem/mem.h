@@ -85,6 +85,9 @@ bool ch_view_equal(struct ch_view a, struct ch_view b);
 bool ch_view_equal_secret(struct ch_view a,
 			  struct ch_view b); /* constant time in the content, not in the length */
 
+bool ch_view_starts_with(struct ch_view view, const char *prefix);
+bool ch_view_has_only(struct ch_view view, const char *characters); /* also where it is empty */
+
 /* Lower-case hexadecimal. ch_hex: the caller frees it. ch_unhex: CH_INVALID on an odd length or another
  * character. */
 char *ch_hex(struct ch_view view) __attribute__((returns_nonnull));

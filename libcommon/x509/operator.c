@@ -32,22 +32,15 @@ bool ch_role_find(const char *name, enum ch_role *role, struct ch_error *err)
 	return ch_fail(err, CH_INVALID, "role '%.64s' is not known", name);
 }
 
-static bool starts_with(struct ch_view text, const char *prefix)
-{
-	return text.size >= strlen(prefix) && !memcmp(text.data, prefix, strlen(prefix));
-}
-
 /* Takes the text up to `end`, or all where `end` is not there; false where it is empty, too long, or has
  * another character than [a-z0-9._-]. */
 static bool take_part(struct ch_view *text, char end, char out[64])
 {
 	const uint8_t *stop = text->size ? memchr(text->data, end, text->size) : NULL;
 	size_t size = stop ? (size_t)(stop - text->data) : text->size;
-	if (size == 0 || size > 63)
+	if (size == 0 || size > 63 ||
+	    !ch_view_has_only(ch_view(text->data, size), "abcdefghijklmnopqrstuvwxyz0123456789._-"))
 		return false;
-	for (size_t i = 0; i < size; i++)
-		if (!memchr("abcdefghijklmnopqrstuvwxyz0123456789._-", text->data[i], 39))
-			return false;
 	memcpy(out, text->data, size);
 	out[size] = '\0';
 	size_t taken = stop ? size + 1 : size;
@@ -94,7 +87,7 @@ static int find_operator_uri(const GENERAL_NAMES *names, struct ch_view *uri)
 			continue;
 		const ASN1_IA5STRING *text = name->d.uniformResourceIdentifier;
 		struct ch_view value = ch_view(ASN1_STRING_get0_data(text), (size_t)ASN1_STRING_length(text));
-		if (!starts_with(value, CH_OPERATOR_URI))
+		if (!ch_view_starts_with(value, CH_OPERATOR_URI))
 			continue;
 		*uri = value;
 		found++;

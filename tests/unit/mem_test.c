@@ -65,6 +65,19 @@ static void views_compare_by_length_and_content(void **state)
 	assert_false(ch_view_equal_secret(ch_view_text("ab"), ch_view_text("ax")));
 }
 
+static void views_are_looked_at_for_a_prefix_and_for_characters(void **state)
+{
+	assert_true(ch_view_starts_with(ch_view_text("ab"), "ab"));
+	assert_true(ch_view_starts_with(ch_view_text("abc"), ""));
+	assert_true(ch_view_starts_with(ch_view(NULL, 0), ""));
+	assert_false(ch_view_starts_with(ch_view_text("a"), "ab"));
+	assert_false(ch_view_starts_with(ch_view_text("ac"), "ab"));
+	assert_true(ch_view_has_only(ch_view_text("abba"), "ab"));
+	assert_true(ch_view_has_only(ch_view(NULL, 0), "ab"));
+	assert_false(ch_view_has_only(ch_view_text("abc"), "ab"));
+	assert_false(ch_view_has_only(ch_view("ab", 3), "ab")); /* a zero is no character */
+}
+
 static void a_buffer_grows_and_hands_over(void **state)
 {
 	struct ch_buffer buffer = CH_NONE;
@@ -146,6 +159,7 @@ int main(void)
 		cmocka_unit_test(a_scope_frees_what_was_not_stolen),
 		cmocka_unit_test(hexadecimal_goes_both_ways),
 		cmocka_unit_test(views_compare_by_length_and_content),
+		cmocka_unit_test(views_are_looked_at_for_a_prefix_and_for_characters),
 		cmocka_unit_test(a_buffer_grows_and_hands_over),
 		cmocka_unit_test(a_secret_is_wiped_and_may_not_be_readable_for_others),
 		cmocka_unit_test(a_file_is_replaced_whole),

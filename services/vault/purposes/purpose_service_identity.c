@@ -17,12 +17,7 @@
 
 static bool is_name(const char *text, size_t size, const char *allowed)
 {
-	if (size < 1 || size > 63)
-		return false;
-	for (size_t i = 0; i < size; i++)
-		if (!memchr(allowed, text[i], strlen(allowed)))
-			return false;
-	return true;
+	return size >= 1 && size <= 63 && ch_view_has_only(ch_view(text, size), allowed);
 }
 
 /* "<service>/<instance>" as libcommon/envelope reads it from a peer's certificate. */
@@ -31,7 +26,7 @@ static bool take_identity(struct ch_view uri, char identity[URI_CAP], struct ch_
 	size_t head = sizeof(IDENTITY_URI) - 1, size = uri.size > head ? uri.size - head : 0;
 	const char *text = (const char *)uri.data + head, *slash = size ? memchr(text, '/', size) : NULL;
 
-	if (size == 0 || size >= URI_CAP || memcmp(uri.data, IDENTITY_URI, head) != 0 || !slash ||
+	if (size == 0 || size >= URI_CAP || !ch_view_starts_with(uri, IDENTITY_URI) || !slash ||
 	    !is_name(text, (size_t)(slash - text), "abcdefghijklmnopqrstuvwxyz") ||
 	    !is_name(slash + 1, size - (size_t)(slash + 1 - text), "abcdefghijklmnopqrstuvwxyz0123456789._-"))
 		return ch_fail(err, CH_DENIED,
