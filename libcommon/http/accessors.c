@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 
 const char *ch_http_method(const struct ch_http_request *request)
@@ -71,7 +72,7 @@ static void peer_text(const struct sockaddr *address, char text[64])
 	else if (address && address->sa_family == AF_INET6)
 		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)address)->sin6_addr, text, 64);
 	else
-		strcpy(text, "unknown");
+		snprintf(text, 64, "unknown");
 }
 
 static bool is_trusted_proxy(const struct ch_http_server *server, const char *address)
@@ -94,12 +95,11 @@ static void use_forwarded(const struct ch_http_request *request, char text[64])
 	if (strrchr(value, ','))
 		value = strrchr(value, ',') + 1;
 	value += strspn(value, " \t");
-	if (strlen(value) >= sizeof(last))
+	if ((size_t)snprintf(last, sizeof(last), "%s", value) >= sizeof(last))
 		return;
-	strcpy(last, value);
 	last[strcspn(last, " \t")] = 0;
 	if (inet_pton(AF_INET, last, ignored) == 1 || inet_pton(AF_INET6, last, ignored) == 1)
-		strcpy(text, last);
+		snprintf(text, 64, "%s", last);
 }
 
 const char *ch_http_client_address(const struct ch_http_request *request)

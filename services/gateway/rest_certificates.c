@@ -6,6 +6,7 @@
 #include "json.h"
 #include "text.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@
 #define SANS_MAX     ((size_t)100)
 #define SAN_CAP      ((size_t)1024)
 #define SEARCH_CAP   ((size_t)256)
+#define KEY_SIZE     ((size_t)129) /* the longest Idempotency-Key that text.c lets through, and its end */
 
 static const struct exchange issue_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_ISSUE_CERTIFICATE,
 						CHANCERY__PAYLOAD_TYPE__PAYLOAD_CERTIFICATE_REPLY,
@@ -201,7 +203,7 @@ static bool read_issue(const struct call *call, struct issue_input *input, struc
 }
 
 /* The client's key, or one of ours: then a repetition by the bus is still one certificate. */
-static bool take_idempotency_key(const struct call *call, char key[129], struct ch_error *err)
+static bool take_idempotency_key(const struct call *call, char key[KEY_SIZE], struct ch_error *err)
 {
 	const char *given = ch_http_header(call->request, "Idempotency-Key");
 	uint8_t random[16];
@@ -209,13 +211,12 @@ static bool take_idempotency_key(const struct call *call, char key[129], struct 
 	if (given) {
 		if (!text_idempotency_key(given, err))
 			return false;
-		strcpy(key, given);
+		snprintf(key, KEY_SIZE, "%s", given);
 		return true;
 	}
 	ch_random(random, sizeof(random));
 	CH_AUTO(ch_string) hex = ch_hex(ch_view(random, sizeof(random)));
-	strcpy(key, "gateway:");
-	strcat(key, hex);
+	snprintf(key, KEY_SIZE, "gateway:%s", hex);
 	return true;
 }
 
@@ -225,7 +226,7 @@ bool rest_certificate_issue(struct call *call, struct ch_error *err)
 	const Chancery__CertificateReply *reply;
 	CH_AUTO(issue_input) input = CH_NONE;
 	CH_AUTO(ch_proto) message = NULL;
-	char key[129];
+	char key[KEY_SIZE];
 	int64_t seconds = 0;
 
 	/* 1. What is asked for. */

@@ -9,6 +9,7 @@
 #include "log/log.h"
 #include "policy.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -259,7 +260,7 @@ static void fill_key(struct vault *vault, const Chancery__GenerateKeyRequest *as
 	text = ch_hex(ch_view(id, sizeof(id)));
 	memcpy(key->key_id, text, sizeof(key->key_id));
 	strncpy(key->tenant, tenant, sizeof(key->tenant) - 1);
-	strcpy(key->state, ask->pre_active ? "pre-active" : "active");
+	snprintf(key->state, sizeof(key->state), "%s", ask->pre_active ? "pre-active" : "active");
 	key->label = ch_strdup(ask->label);
 	key->algorithm = ch_algorithm_find(ask->algorithm);
 	key->purposes = kind->purposes;

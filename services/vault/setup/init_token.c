@@ -29,10 +29,8 @@ static bool fail_rv(CK_RV rv, const char *call, struct ch_error *err)
 
 static void pad_label(const char *label, uint8_t padded[LABEL_SIZE])
 {
-	size_t size = strlen(label) < LABEL_SIZE ? strlen(label) : LABEL_SIZE;
-
-	memset(padded, ' ', LABEL_SIZE);
-	memcpy(padded, label, size);
+	for (size_t i = 0; i < LABEL_SIZE; i++)
+		padded[i] = *label ? (uint8_t)*label++ : ' ';
 }
 
 /* The slot of the labelled token, else the first whose token is not initialised. */
