@@ -82,6 +82,7 @@ bool ch_bus_client_open(const char *service, const struct ch_conf_strings *addre
 	pthread_mutex_init(&made->lock, NULL);
 	ch_bus_condition_init(&made->changed);
 	make_metrics(made, metrics);
+	ch_bus_limit_threads();
 	made->replicas = ch_alloc(addresses->count * sizeof(*made->replicas));
 	if (!opened)
 		ch_fail(err, CH_INVALID, "bus peer %s has %zu addresses, 1 to 64 are possible", service,

@@ -18,6 +18,8 @@ void ch_cleanup_tls_config(nng_tls_config **config);
  * certificate. (tls.c) */
 CH_MUST_USE bool ch_bus_tls_config(const struct ch_identity_config *files, const char *server_name,
 				   nng_tls_config **config, struct ch_error *err);
+/* Once for the process, after nng_tls_register: most of nng's threads sleep. (threads.c) */
+void ch_bus_limit_threads(void);
 bool ch_bus_fail_nng(struct ch_error *err, int result, const char *format, ...) CH_PRINTF(3, 4);
 
 /* --- dispatch.c: from the octets of a request to those of its reply, without a socket ---------------------

@@ -137,6 +137,7 @@ bool ch_bus_server_start(const struct ch_bus_server_options *options, struct ch_
 	int result = nng_tls_register();
 	bool started;
 
+	ch_bus_limit_threads();
 	made->dispatcher = ch_bus_dispatcher_new(options);
 	made->workers = ch_alloc(workers * sizeof(*made->workers));
 	if (result == 0)
