@@ -11,17 +11,22 @@ static const struct exchange change_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD
 						 CHANCERY__PAYLOAD_TYPE__PAYLOAD_CERTIFICATE_REPLY,
 						 &chancery__certificate_reply__descriptor, 10 * CH_SECOND };
 
-static bool change(struct call *call, Chancery__ChangeStatusRequest *request, struct ch_error *err)
+static bool change(struct call *call, Chancery__StatusAction action, const char *reason,
+		   int64_t invalidity_date_us, struct ch_error *err)
 {
+	Chancery__ChangeStatusRequest request = CHANCERY__CHANGE_STATUS_REQUEST__INIT;
 	const Chancery__CertificateReply *reply;
 	CH_AUTO(ch_proto) message = NULL;
 	char serial[41];
 
 	if (!text_serial(ch_http_parameter(call->request, "serial"), serial, err))
 		return false;
-	request->requester = &call->requester;
-	request->serial = serial;
-	if (!call_peer(call, call->gateway->issuer, &change_exchange, &request->base, &message, err))
+	request.requester = &call->requester;
+	request.serial = serial;
+	request.action = action;
+	request.reason = (char *)(uintptr_t)reason;
+	request.invalidity_date_us = invalidity_date_us;
+	if (!call_peer(call, call->gateway->issuer, &change_exchange, &request.base, &message, err))
 		return false;
 	reply = (const Chancery__CertificateReply *)message;
 	if (!reply->certificate)
@@ -33,29 +38,26 @@ static bool change(struct call *call, Chancery__ChangeStatusRequest *request, st
 bool rest_certificate_revoke(struct call *call, struct ch_error *err)
 {
 	static const char *const known[] = { "reason", "invalidity_date", NULL };
-	Chancery__ChangeStatusRequest request = CHANCERY__CHANGE_STATUS_REQUEST__INIT;
 	CH_AUTO(cJSON) body = NULL;
 	const char *reason;
 	const char *invalidity;
+	int64_t invalidity_date_us = 0;
 
 	if (!body_object(call, known, true, &body, err) ||
 	    !json_string(body, "reason", JSON_OPTIONAL, 32, &reason, err) ||
 	    !json_string(body, "invalidity_date", JSON_OPTIONAL, 40, &invalidity, err) ||
-	    (invalidity && !text_time(invalidity, &request.invalidity_date_us, err)))
+	    (invalidity && !text_time(invalidity, &invalidity_date_us, err)))
 		return false;
-	request.action = CHANCERY__STATUS_ACTION__STATUS_ACTION_REVOKE;
-	request.reason = (char *)(uintptr_t)(reason ? reason : "");
-	return change(call, &request, err);
+	return change(call, CHANCERY__STATUS_ACTION__STATUS_ACTION_REVOKE, reason ? reason : "",
+		      invalidity_date_us, err);
 }
 
 static bool change_plainly(struct call *call, Chancery__StatusAction action, struct ch_error *err)
 {
 	static const char *const known[] = { NULL };
-	Chancery__ChangeStatusRequest request = CHANCERY__CHANGE_STATUS_REQUEST__INIT;
 	CH_AUTO(cJSON) body = NULL;
 
-	request.action = action;
-	return body_object(call, known, true, &body, err) && change(call, &request, err);
+	return body_object(call, known, true, &body, err) && change(call, action, "", 0, err);
 }
 
 bool rest_certificate_suspend(struct call *call, struct ch_error *err)

@@ -36,6 +36,8 @@ struct renewal {
 	struct ch_profile *profile;
 	Chancery__Key *key;
 	struct ch_bytes subject_der;
+	char *idempotency_key;
+	uint8_t digest[64]; /* of the idempotency key: nobody sent a request */
 	struct candidate candidate;
 };
 
@@ -43,6 +45,7 @@ static void renewal_free(struct renewal *renewal)
 {
 	candidate_free(&renewal->candidate);
 	ch_bytes_free(&renewal->subject_der);
+	free(renewal->idempotency_key);
 	if (renewal->profile)
 		profile_release(renewal->issuer, renewal->profile);
 	if (renewal->key)
@@ -136,9 +139,6 @@ static bool decide_order(struct renewal *renewal, struct ch_error *err)
 static bool issue(struct renewal *renewal, struct ch_transaction *transaction, struct ch_error *err)
 {
 	struct candidate *candidate = &renewal->candidate;
-	CH_AUTO(ch_string) key =
-		ch_format("%s/%s/%" PRId64 "/%" PRId64, renewal->kind->name, renewal->ca->document.name,
-			  renewal->made, ch_clock_now_us(renewal->issuer->clock));
 	CH_AUTO(certificate_row) row = CH_NONE;
 	struct pending pending = { .tenant = renewal->tenant,
 				   .ca = renewal->ca,
@@ -146,17 +146,20 @@ static bool issue(struct renewal *renewal, struct ch_transaction *transaction, s
 				   .requested_by = "issuer",
 				   .lint = &candidate->lint,
 				   .timeout_us = renewal->issuer->config->sign_timeout_us };
-	uint8_t digest[64];
 	size_t size;
 	bool reserved;
 
+	renewal->idempotency_key =
+		ch_format("%s/%s/%" PRId64 "/%" PRId64, renewal->kind->name, renewal->ca->document.name,
+			  renewal->made, ch_clock_now_us(renewal->issuer->clock));
 	candidate->tenant = renewal->tenant;
 	candidate->client = "issuer";
-	candidate->idempotency_key = key;
-	candidate->request_sha256 = digest;
+	candidate->idempotency_key = renewal->idempotency_key;
+	candidate->request_sha256 = renewal->digest;
 	candidate->profile = renewal->profile;
 	candidate->ca = renewal->ca;
-	if (!ch_digest("sha256", ch_view_text(key), digest, &size, err) || !candidate_build(candidate, err) ||
+	if (!ch_digest("sha256", ch_view_text(renewal->idempotency_key), renewal->digest, &size, err) ||
+	    !candidate_build(candidate, err) ||
 	    !candidate_reserve(renewal->issuer, candidate, &reserved, err))
 		return false;
 	pending.expiry_period = ch_expiry_period(candidate->order.not_after_us);
