@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import urllib.parse
 import urllib.request
 import uuid
 
@@ -28,6 +29,7 @@ SERVICES = ("issuer", "crl", "ocsp", "tsa", "audit", "gateway", "operator")
 CA_PURPOSES = "end-entity-certificate,ca-certificate,crl"
 THROWAWAY = ec.generate_private_key(ec.SECP256R1())  # gives cryptography's builders something to sign with
 POLICY = "1.3.6.1.4.1.99999.1.1"
+MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 
 
 def now():
@@ -110,7 +112,7 @@ class LoneVault:
             "database": {"url": self.database}, "bus": {"listen": f"127.0.0.1:{self.port}", "workers": 8},
             "peers": {"audit": [f"127.0.0.1:{free_port()}"]},  # nobody there: events stay in the spool
             "operators_ca": str(self.dir / "pki" / "operators-ca.pem"),
-            "hsms": [{"name": hsm, "module": "/usr/lib/softhsm/libsofthsm2.so",
+            "hsms": [{"name": hsm, "module": MODULE,
                       "environment": [f"SOFTHSM2_CONF={self.dir}/hsm/{hsm}/softhsm2.conf"], "token_label": f"chancery-{hsm}",
                       "pin_file": f"{self.dir}/hsm/{hsm}/pin", "paths": [f"{self.dir}/hsm/{hsm}"]} for hsm in self.hsms],
             "drain": "2s",
@@ -274,6 +276,64 @@ class LoneVault:
         signed = self.sign("issuer", key_id, "ca-certificate", tbs, action=self.approve_certificate(key_id, tbs))
         assert signed["code"] == 0, signed
         return ca
+
+
+# --- its HSMs, from outside ---
+
+
+def run(*words, **options):
+    return subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+def vault_command(vault, *words):
+    return run(BUILD / "bin" / "chancery-vault", "--config", vault.dir / "vault.yaml", *words)
+
+
+def operator_command(vault, *words, **options):
+    """`chancery` as an operator who is connected to the vault."""
+    return run(BUILD / "bin" / "chancery", *words, "--vault", f"127.0.0.1:{vault.port}", "--identity",
+               vault.dir / "identity" / "operator-1", "--system-ca", vault.dir / "pki" / "system-ca.pem", **options)
+
+
+def hsm_command(vault, *words):
+    return operator_command(vault, "vault", "hsm", *words)
+
+
+def private_keys(vault, hsm):
+    """CKA_IDs of the private keys in a token."""
+    listed = run("pkcs11-tool", "--module", MODULE, "--token-label", f"chancery-{hsm}", "--login", "--pin",
+                 (vault.dir / "hsm" / hsm / "pin").read_text().strip(), "--list-objects", "--type", "privkey",
+                 env={**os.environ, "SOFTHSM2_CONF": str(vault.dir / "hsm" / hsm / "softhsm2.conf")})
+    assert listed.returncode == 0, listed.stderr
+    return {line.split()[-1] for line in listed.stdout.splitlines() if line.strip().startswith("ID:")}
+
+
+def share(vault, number):
+    return vault.dir / "shares" / f"share-{number}.txt"
+
+
+def wipe(vault, hsm):
+    """The token's directory is empty; gives where its content went."""
+    tokens = vault.dir / "hsm" / hsm / "tokens"
+    kept = tokens.with_name("kept")
+    tokens.rename(kept)
+    tokens.mkdir(mode=0o700)
+    return kept
+
+
+def smart_card(directory, key, label):
+    """SoftHSM2 in place of an officer's smart card: (PKCS#11 URI of the imported key, environment)."""
+    (directory / "tokens").mkdir()
+    (directory / "softhsm2.conf").write_text(f"directories.tokendir = {directory}/tokens\nobjectstore.backend = file\n")
+    (directory / "pin").write_text("123456")
+    (directory / "pin").chmod(0o400)
+    environment = {**os.environ, "SOFTHSM2_CONF": str(directory / "softhsm2.conf")}
+    for words in (["openssl", "pkcs8", "-topk8", "-nocrypt", "-in", key, "-out", directory / "key.p8"],
+                  ["softhsm2-util", "--init-token", "--free", "--label", "card", "--pin", "123456", "--so-pin", "654321"],
+                  ["softhsm2-util", "--import", directory / "key.p8", "--token", "card", "--label", label, "--id", "01", "--pin", "123456"]):
+        subprocess.run(words, check=True, capture_output=True, env=environment)
+    name = urllib.parse.quote(label)
+    return f"pkcs11:token=card;object={name}?module-path={MODULE}&pin-source={directory}/pin", environment
 
 
 def public_key(key):

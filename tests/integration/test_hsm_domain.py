@@ -11,9 +11,7 @@ import pytest
 
 import lone_vault as lone
 from conftest import BUILD, wait_for
-from lone_vault import LoneVault
-
-MODULE = "/usr/lib/softhsm/libsofthsm2.so"
+from lone_vault import MODULE, LoneVault, hsm_command, private_keys, run, share, vault_command, wipe
 
 
 @pytest.fixture(scope="module")
@@ -21,32 +19,6 @@ def vault():
     made = LoneVault()
     yield made
     made.remove()
-
-
-def run(*words, **options):
-    return subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=120, check=False, **options)
-
-
-def vault_command(vault, *words):
-    return run(BUILD / "bin" / "chancery-vault", "--config", vault.dir / "vault.yaml", *words)
-
-
-def hsm_command(vault, *words):
-    return run(BUILD / "bin" / "chancery", "vault", "hsm", *words, "--vault", f"127.0.0.1:{vault.port}", "--identity",
-               vault.dir / "identity" / "operator-1", "--system-ca", vault.dir / "pki" / "system-ca.pem")
-
-
-def private_keys(vault, hsm):
-    """CKA_IDs of the private keys in a token."""
-    listed = run("pkcs11-tool", "--module", MODULE, "--token-label", f"chancery-{hsm}", "--login", "--pin",
-                 (vault.dir / "hsm" / hsm / "pin").read_text().strip(), "--list-objects", "--type", "privkey",
-                 env={**os.environ, "SOFTHSM2_CONF": str(vault.dir / "hsm" / hsm / "softhsm2.conf")})
-    assert listed.returncode == 0, listed.stderr
-    return {line.split()[-1] for line in listed.stdout.splitlines() if line.strip().startswith("ID:")}
-
-
-def share(vault, number):
-    return vault.dir / "shares" / f"share-{number}.txt"
 
 
 def test_three_shares_are_written_and_the_secret_is_in_no_file(vault):
@@ -109,15 +81,6 @@ def test_shares_of_another_suite_do_not_fit(vault):
         vault.start()
     finally:
         other.remove()
-
-
-def wipe(vault, hsm):
-    """The token's directory is empty; gives where its content went."""
-    tokens = vault.dir / "hsm" / hsm / "tokens"
-    kept = tokens.with_name("kept")
-    tokens.rename(kept)
-    tokens.mkdir(mode=0o700)
-    return kept
 
 
 def test_custodians_with_certificates_get_encrypted_shares(tmp_path):

@@ -4,11 +4,11 @@ officer alone cannot do, and a quorum that is changed by the one in force. The v
 import concurrent.futures
 import json
 import re
-import subprocess
 import time
 
 import pytest
 from conftest import free_port, wait_for
+from lone_vault import smart_card
 
 FAILED, USAGE, NOT_FOUND, DENIED, UNAVAILABLE = 1, 2, 3, 4, 5
 OFFICERS = ("officer", "officer-2", "officer-3")
@@ -132,18 +132,9 @@ def test_an_activation_that_is_repeated_after_a_crash_is_no_replay(suite, docume
 
 def test_an_officers_key_may_be_in_a_token(suite, document, tmp_path, monkeypatch):
     """SoftHSM2 stands in for a smart card; who asks (the TLS client) and who approves are two keys then."""
-    (tmp_path / "tokens").mkdir()
-    (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path}/tokens\nobjectstore.backend = file\n")
-    (tmp_path / "pin").write_text("123456")
-    (tmp_path / "pin").chmod(0o400)
-    monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "softhsm2.conf"))
     certificate, key = suite.client("officer-2")
-    for words in (["openssl", "pkcs8", "-topk8", "-nocrypt", "-in", key, "-out", tmp_path / "key.p8"],
-                  ["softhsm2-util", "--init-token", "--free", "--label", "card", "--pin", "123456", "--so-pin", "654321"],
-                  ["softhsm2-util", "--import", tmp_path / "key.p8", "--token", "card", "--label", "officer 2", "--id", "01",
-                   "--pin", "123456"]):
-        subprocess.run(words, check=True, capture_output=True)
-    uri = f"pkcs11:token=card;object=officer%202?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source={tmp_path}/pin"
+    uri, environment = smart_card(tmp_path, key, "officer 2")
+    monkeypatch.setenv("SOFTHSM2_CONF", environment["SOFTHSM2_CONF"])
     waits = as_officer(suite, "officer", "ca", "create", document)
     action_id = waiting_action(waits.err)
     done = as_officer(suite, "officer", "approve", action_id, "--officer-cert", certificate, "--officer-key", uri)
