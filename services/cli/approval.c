@@ -118,10 +118,15 @@ bool approval_check(X509 *certificate, const struct document *document, X509 *pa
 	       check_validity(certificate, document->validity, err);
 }
 
+void approval_print(FILE *out, X509 *certificate)
+{
+	X509_print_ex_fp(out, certificate, XN_FLAG_RFC2253,
+			 X509_FLAG_NO_HEADER | X509_FLAG_NO_VERSION | X509_FLAG_NO_SIGNAME |
+				 X509_FLAG_NO_SIGDUMP | X509_FLAG_NO_PUBKEY);
+}
+
 void approval_show(X509 *certificate)
 {
 	fprintf(stderr, "To be approved:\n");
-	X509_print_ex_fp(stderr, certificate, XN_FLAG_RFC2253,
-			 X509_FLAG_NO_HEADER | X509_FLAG_NO_VERSION | X509_FLAG_NO_SIGNAME |
-				 X509_FLAG_NO_SIGDUMP | X509_FLAG_NO_PUBKEY);
+	approval_print(stderr, certificate);
 }

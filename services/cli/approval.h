@@ -7,6 +7,7 @@
 #include "document.h"
 
 #include <openssl/x509.h>
+#include <stdio.h>
 
 /* The TBSCertificate as a certificate with an empty signature, for looking into. The caller frees it with
  * X509_free. */
@@ -19,7 +20,9 @@ CH_MUST_USE bool approval_open(struct ch_view to_be_signed, X509 **certificate, 
 CH_MUST_USE bool approval_check(X509 *certificate, const struct document *document, X509 *parent,
 				struct ch_error *err);
 
-/* For the officer's eyes: names, validity, key and extensions as OpenSSL writes them, on standard error. */
+/* Names, validity, key and extensions as OpenSSL writes them. */
+void approval_print(FILE *out, X509 *certificate);
+/* For the officer's eyes: the same on standard error. */
 void approval_show(X509 *certificate);
 
 #endif

@@ -73,6 +73,22 @@ static const struct cli_option approve_options[] = {
 	OPTIONS_OFFICER,
 	OPTION("check", NULL, "show what would be signed, but do not sign"),
 };
+static const struct cli_option ceremony_run_options[] = {
+	OPTION_FILE("officer-cert", "FILE", "PEM certificate of an officer who is there; may be repeated"),
+	OPTION_FILE("officer-key", "KEY",
+		    "that officer's key: PEM file or PKCS#11 URI; one for each --officer-cert"),
+	OPTION_PLACE("out", "DIR", "folder of the ceremony; that of an interrupted one goes on"),
+	OPTION("sha256", "HEX", "digest of the document that was reviewed; another is refused"),
+};
+static const struct cli_option vault_approve_options[] = {
+	OPTION_FILE("officer-cert", "FILE", "PEM certificate to approve with"),
+	OPTION_FILE("officer-key", "KEY", "its key: PEM file or PKCS#11 URI"),
+};
+static const struct cli_option ceremony_sign_options[] = {
+	OPTION_FILE("officer-cert", "FILE", "PEM certificate of an officer; may be repeated"),
+	OPTION_FILE("officer-key", "KEY",
+		    "that officer's key: PEM file or PKCS#11 URI; one for each --officer-cert"),
+};
 static const struct cli_option action_list_options[] = {
 	OPTION_CHOICE("state", "STATE", "only these", "open|approved|used"),
 };
@@ -189,6 +205,13 @@ const struct cli_command cli_commands[] = {
 	{ "ca", "list", "", "List the CAs", NO_OPTIONS, .connects = true, NO_ARGUMENTS, .run = cli_ca_list },
 	{ "ca", "show", "NAME", "Show a CA and its certificate", NO_OPTIONS, .connects = true, ONE_ARGUMENT,
 	  .run = cli_ca_show },
+	{ "ceremony", "check", "FILE", "Show all that a key ceremony would make; makes and asks nothing",
+	  NO_OPTIONS, ONE_ARGUMENT, FILES, .run = cli_ceremony_check },
+	{ "ceremony", "run", "FILE", "Make the CAs of a key ceremony with the officers who are there",
+	  CLI_OPTIONS(ceremony_run_options), .vault = true, ONE_ARGUMENT, FILES, .run = cli_ceremony_run },
+	{ "ceremony", "sign", "DIR", "Add officers' signatures to a ceremony's transcript",
+	  CLI_OPTIONS(ceremony_sign_options), ONE_ARGUMENT, .argument_values = CLI_VALUES_DIRECTORY,
+	  .run = cli_ceremony_sign },
 	{ "approve", "", "[ACTION...]", "Approve actions as an officer; without any, list those that wait",
 	  CLI_OPTIONS(approve_options), .connects = true, .max_arguments = CLI_ANY_NUMBER,
 	  .run = cli_approve },
@@ -228,6 +251,9 @@ const struct cli_command cli_commands[] = {
 	  CLI_OPTIONS(audit_verify_options), .json = true, NO_ARGUMENTS, .run = cli_audit_verify },
 	{ "vault", "status", "", "Show each vault's HSMs", CLI_OPTIONS(operations_options), .json = true,
 	  NO_ARGUMENTS, .run = cli_vault_status },
+	{ "vault", "approve", "[ACTION...]", "As `approve`, asking the vaults directly: no gateway is needed",
+	  CLI_OPTIONS(vault_approve_options), .vault = true, .max_arguments = CLI_ANY_NUMBER,
+	  .run = cli_vault_approve },
 	{ "vault", "hsm status", "", "Show the HSMs of a vault and what they hold", NO_OPTIONS, .vault = true,
 	  NO_ARGUMENTS, .run = cli_hsm_status },
 	{ "vault", "hsm replace", "HSM", "Bring a wiped or new HSM to hold all keys (officers)", NO_OPTIONS,

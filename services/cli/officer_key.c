@@ -95,6 +95,11 @@ struct ch_view officer_key_certificate(const struct officer_key *key)
 	return ch_view_of(&key->certificate);
 }
 
+EVP_PKEY *officer_key_private(struct officer_key *key)
+{
+	return key->private_key;
+}
+
 bool officer_key_sign(struct officer_key *key, struct ch_view document, struct ch_bytes *signature,
 		      struct ch_error *err)
 {

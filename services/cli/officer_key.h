@@ -21,6 +21,8 @@ void officer_key_close(struct officer_key *key); /* NULL is fine */
 const struct ch_operator *officer_key_holder(const struct officer_key *key);
 /* DER; borrowed from the key. */
 struct ch_view officer_key_certificate(const struct officer_key *key);
+/* Borrowed; in a token it signs there. */
+EVP_PKEY *officer_key_private(struct officer_key *key);
 /* Over SHA-256 of the document: ECDSA (DER) or RSA PKCS#1 v1.5. The caller frees it. */
 CH_MUST_USE bool officer_key_sign(struct officer_key *key, struct ch_view document,
 				  struct ch_bytes *signature, struct ch_error *err);

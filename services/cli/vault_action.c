@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vault_action.c: proposes an action to the vaults, or finds it approved. quorum.c and vault_key_change.c
- * call it. */
+/* vault_action.c: actions that officers approve, proposed, looked at and approved at the vaults directly.
+ * quorum.c, vault_key_change.c, vault_approve.c and the key ceremony call it. */
 #include "vault_action.h"
 
 #include "vaultclient/vaultclient.h"
@@ -12,16 +12,35 @@ void vault_action_free(struct vault_action *action)
 	ch_proto_free(action->reply);
 }
 
-static bool propose(struct vault_connection *connection, Chancery__ActionKind kind,
-		    const struct ch_action_field *fields, size_t count, ProtobufCMessage **reply,
-		    struct ch_error *err)
+const Chancery__Action *vault_action_of(const ProtobufCMessage *reply)
+{
+	return ((const Chancery__ActionReply *)reply)->action;
+}
+
+/* A request that is answered with an action. */
+static bool ask(struct vault_connection *connection, Chancery__PayloadType type,
+		const ProtobufCMessage *request, ProtobufCMessage **reply, struct ch_error *err)
+{
+	const struct ch_bus_call call = { .request_type = type,
+					  .request = request,
+					  .reply_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_ACTION_REPLY,
+					  .reply_descriptor = &chancery__action_reply__descriptor };
+	CH_AUTO(ch_proto) answer = NULL;
+
+	if (!vault_connection_call(connection, &call, &answer, err))
+		return false;
+	if (!vault_action_of(answer))
+		return ch_fail(err, CH_INTERNAL, "the vault answered without an action");
+	*reply = CH_STEAL(answer);
+	return true;
+}
+
+bool vault_action_propose(struct vault_connection *connection, Chancery__ActionKind kind,
+			  const struct ch_action_field *fields, size_t count, ProtobufCMessage **reply,
+			  struct ch_error *err)
 {
 	Chancery__ProposeActionRequest request = CHANCERY__PROPOSE_ACTION_REQUEST__INIT;
 	Chancery__ActionField asked[CH_ACTION_FIELDS_CAP], *list[CH_ACTION_FIELDS_CAP];
-	const struct ch_bus_call call = { .request_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_PROPOSE_ACTION,
-					  .request = &request.base,
-					  .reply_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_ACTION_REPLY,
-					  .reply_descriptor = &chancery__action_reply__descriptor };
 
 	if (count > CH_ACTION_FIELDS_CAP)
 		return ch_fail(err, CH_INVALID, "an action of %zu fields, at most %d allowed", count,
@@ -35,7 +54,49 @@ static bool propose(struct vault_connection *connection, Chancery__ActionKind ki
 	request.kind = kind;
 	request.fields = list;
 	request.n_fields = count;
-	return vault_connection_call(connection, &call, reply, err);
+	return ask(connection, CHANCERY__PAYLOAD_TYPE__PAYLOAD_PROPOSE_ACTION, &request.base, reply, err);
+}
+
+bool vault_action_get(struct vault_connection *connection, const char *id, ProtobufCMessage **reply,
+		      struct ch_error *err)
+{
+	Chancery__GetActionRequest request = CHANCERY__GET_ACTION_REQUEST__INIT;
+
+	request.action_id = (char *)(uintptr_t)id;
+	return ask(connection, CHANCERY__PAYLOAD_TYPE__PAYLOAD_GET_ACTION, &request.base, reply, err);
+}
+
+bool vault_action_check(const Chancery__Action *action, struct ch_action *document, struct ch_error *err)
+{
+	if (!ch_action_read(ch_view(action->document.data, action->document.len), document, err))
+		return ch_fail_in(err, "the document to approve");
+	return strcmp(document->id, action->action_id) == 0 ||
+	       ch_fail(err, CH_DENIED, "the document is of action '%s', not '%.40s'", document->id,
+		       action->action_id);
+}
+
+bool vault_action_has(const Chancery__Action *action, const char *officer)
+{
+	for (size_t i = 0; i < action->n_approved_by; i++)
+		if (strcmp(action->approved_by[i], officer) == 0)
+			return true;
+	return false;
+}
+
+bool vault_action_approve(struct vault_connection *connection, const Chancery__Action *action,
+			  struct ch_view certificate, struct ch_view signature, ProtobufCMessage **reply,
+			  struct ch_error *err)
+{
+	Chancery__ApproveActionRequest request = CHANCERY__APPROVE_ACTION_REQUEST__INIT;
+	Chancery__Approval approval = CHANCERY__APPROVAL__INIT;
+
+	approval.certificate = (ProtobufCBinaryData){ .len = certificate.size,
+						      .data = (uint8_t *)(uintptr_t)certificate.data };
+	approval.signature =
+		(ProtobufCBinaryData){ .len = signature.size, .data = (uint8_t *)(uintptr_t)signature.data };
+	request.action_id = action->action_id;
+	request.approval = &approval;
+	return ask(connection, CHANCERY__PAYLOAD_TYPE__PAYLOAD_APPROVE_ACTION, &request.base, reply, err);
 }
 
 bool vault_action_approved(struct vault_connection *connection, Chancery__ActionKind kind,
@@ -44,11 +105,9 @@ bool vault_action_approved(struct vault_connection *connection, Chancery__Action
 {
 	const Chancery__Action *answered;
 
-	if (!propose(connection, kind, fields, count, &action->reply, err))
+	if (!vault_action_propose(connection, kind, fields, count, &action->reply, err))
 		return false;
-	answered = ((const Chancery__ActionReply *)action->reply)->action;
-	if (!answered)
-		return ch_fail(err, CH_INTERNAL, "the vault answered without an action");
+	answered = vault_action_of(action->reply);
 	if (strcmp(answered->state, "approved") != 0)
 		return ch_fail(err, CH_UNAVAILABLE,
 			       "%s waits for officers: %zu of %u approved it: chancery approve %s; then run "

@@ -14,12 +14,14 @@ struct vault_connection {
 	char *certificate, *key;
 	struct ch_identity *identity;
 	struct ch_bus_client *bus;
+	struct ch_vault_client *client;
 };
 
 void vault_connection_close(struct vault_connection *connection)
 {
 	if (!connection)
 		return;
+	ch_vault_client_free(connection->client);
 	ch_bus_client_close(connection->bus);
 	ch_identity_free(connection->identity);
 	free(connection->certificate);
@@ -86,9 +88,16 @@ bool vault_connection_open(struct cli *cli, struct vault_connection **connection
 	for (size_t i = 0; i < addresses.count; i++)
 		free(addresses.items[i]);
 	free(addresses.items);
-	if (opened)
-		*connection = CH_STEAL(made);
-	return opened;
+	if (!opened)
+		return false;
+	made->client = ch_vault_client_new(made->bus);
+	*connection = CH_STEAL(made);
+	return true;
+}
+
+struct ch_vault_client *vault_connection_client(const struct vault_connection *connection)
+{
+	return connection->client;
 }
 
 bool vault_connection_call(struct vault_connection *connection, const struct ch_bus_call *call,

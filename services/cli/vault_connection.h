@@ -10,12 +10,15 @@
 
 #include "bus/bus.h"
 #include "vault.pb-c.h"
+#include "vaultclient/vaultclient.h"
 
 struct vault_connection;
 
 /* From --vault, --identity and --system-ca. CH_INVALID names what is missing, CH_NOT_FOUND the file. */
 CH_MUST_USE bool vault_connection_open(struct cli *cli, struct vault_connection **connection,
 				       struct ch_error *err);
+/* Typed calls over the same bus; the connection's own. */
+struct ch_vault_client *vault_connection_client(const struct vault_connection *connection);
 void vault_connection_close(struct vault_connection *connection); /* NULL is fine */
 
 /*

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* document_reference.c: prints the reference table of a document that the issuer reads: `document_reference
- * ca-document` or `profile`. docs/update-configuration calls it, so that docs/configuration.md says what the
- * schemas say. */
-#include "issuance/issuance.h"
+/* document_reference.c: prints the reference table of a document that people write: `document_reference
+ * ca-document`, `profile` or `ceremony`. docs/update-configuration calls it, so that docs/configuration.md
+ * says what the schemas say. */
+#include "ceremony/ceremony.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +14,7 @@ static const struct {
 } documents[] = {
 	{ "ca-document", &ch_ca_document_schema },
 	{ "profile", &ch_profile_schema },
+	{ "ceremony", &ceremony_schema },
 };
 
 int main(int argc, char **argv)
@@ -26,6 +27,6 @@ int main(int argc, char **argv)
 		printf("| key | type | default | range | meaning |\n|---|---|---|---|---|\n%s", table);
 		return 0;
 	}
-	fprintf(stderr, "usage: document_reference ca-document|profile\n");
+	fprintf(stderr, "usage: document_reference ca-document|profile|ceremony\n");
 	return 2;
 }
