@@ -240,29 +240,34 @@ static bool is_cut_off(const struct replica *replica, int pipe)
 }
 
 /* What to do with an exchange that has waited a while: a replica that answered anything since is only slow.
- */
-static enum verdict judge(struct replica *replica, int pipe, int64_t began_us, int64_t patience_us)
+ * With the lock held. */
+static enum verdict weigh(struct replica *replica, int pipe, int64_t began_us, int64_t patience_us)
 {
-	struct ch_bus_client *client = replica->client;
-	enum verdict verdict = WAIT;
 	int64_t now = ch_monotonic_us();
 
-	pthread_mutex_lock(&client->lock);
-	if (!ch_bus_has_alternative(client, replica))
-		verdict = WAIT;
-	else if (is_cut_off(replica, pipe))
-		verdict = GIVE_UP;
-	else if (now - began_us < patience_us || replica->heard_us > now - patience_us)
-		verdict = WAIT;
-	else if (replica->suspect && replica->heard_us < began_us)
-		verdict = GIVE_UP;
-	else if (!replica->probing || replica->probed_us < replica->heard_us)
-		verdict = PROBE;
-	else if (now - replica->probed_us >= patience_us) {
-		replica->suspect = true;
-		verdict = GIVE_UP;
-	}
-	pthread_mutex_unlock(&client->lock);
+	if (!ch_bus_has_alternative(replica->client, replica))
+		return WAIT;
+	if (is_cut_off(replica, pipe))
+		return GIVE_UP;
+	if (now - began_us < patience_us || replica->heard_us > now - patience_us)
+		return WAIT;
+	if (replica->suspect && replica->heard_us < began_us)
+		return GIVE_UP;
+	if (!replica->probing || replica->probed_us < replica->heard_us)
+		return PROBE;
+	if (now - replica->probed_us < patience_us)
+		return WAIT;
+	replica->suspect = true;
+	return GIVE_UP;
+}
+
+static enum verdict judge(struct replica *replica, int pipe, int64_t began_us, int64_t patience_us)
+{
+	enum verdict verdict;
+
+	pthread_mutex_lock(&replica->client->lock);
+	verdict = weigh(replica, pipe, began_us, patience_us);
+	pthread_mutex_unlock(&replica->client->lock);
 	return verdict;
 }
 
