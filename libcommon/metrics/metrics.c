@@ -61,12 +61,11 @@ struct ch_metrics *ch_metrics_new(void)
 	return metrics;
 }
 
-static void free_series(struct ch_metrics *metrics, struct ch_metric *metric)
+static void free_series(struct ch_metric *metric)
 {
 	while (metric) {
 		struct ch_metric *next = metric->next;
 
-		HASH_DEL(metrics->by_key, metric);
 		free(metric->histogram);
 		free(metric->labels);
 		free(metric->key);
@@ -81,10 +80,11 @@ void ch_metrics_free(struct ch_metrics *metrics)
 
 	if (!metrics)
 		return;
+	HASH_CLEAR(hh, metrics->by_key); /* the table only: the families own the series */
 	while (family) {
 		struct family *next = family->next;
 
-		free_series(metrics, family->series);
+		free_series(family->series);
 		free(family->name);
 		free(family->help);
 		free(family);

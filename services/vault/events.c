@@ -265,10 +265,9 @@ static void record_tally(struct vault *vault, const struct tally *tally)
 
 static void record_tallies(struct vault *vault, struct tally *tallies)
 {
-	struct tally *tally = NULL, *next = NULL;
+	while (tallies) {
+		struct tally *tally = tallies;
 
-	HASH_ITER(hh, tallies, tally, next)
-	{
 		record_tally(vault, tally);
 		HASH_DEL(tallies, tally);
 		free(tally);

@@ -144,14 +144,15 @@ static void tell_untold(struct vault *vault, const struct kind *kind)
 
 void vault_refusals_flush(struct vault_refusals *refusals)
 {
-	struct kind *kinds, *kind = NULL, *next = NULL;
+	struct kind *kinds;
 
 	pthread_mutex_lock(&refusals->lock);
 	kinds = refusals->kinds;
 	refusals->kinds = NULL;
 	pthread_mutex_unlock(&refusals->lock);
-	HASH_ITER(hh, kinds, kind, next)
-	{
+	while (kinds) {
+		struct kind *kind = kinds;
+
 		if (kind->untold)
 			tell_untold(refusals->vault, kind);
 		HASH_DEL(kinds, kind);
