@@ -33,7 +33,7 @@ static bool split(char *copy, const char **host, const char **port)
 
 static bool describe(int fd, char text[80], struct ch_error *err)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = { 0 };
 	socklen_t size = sizeof(address);
 	char host[64];
 	char port[8];

@@ -77,6 +77,7 @@ struct batch {
 
 static void take(struct ch_batcher *batcher, struct batch *batch, struct waiter *waiter)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a waiter is in the queue, which has a head */
 	DL_DELETE(batcher->queue, waiter);
 	batch->requests[batch->count] = waiter->item->request;
 	batch->seats[batch->count] = waiter;

@@ -98,7 +98,7 @@ bool ch_verify_signature(const struct ch_algorithm *algorithm, struct ch_view pu
 	if (!ch_public_key_read(public_key_info, &key, err))
 		return false;
 	const struct ch_algorithm *of_key = ch_algorithm_of_key(key);
-	if (of_key != algorithm)
+	if (!of_key || of_key != algorithm)
 		return ch_fail(err, CH_UNAUTHENTICATED, "signature: algorithm is %s, the key is for %s",
 			       algorithm->name, of_key ? of_key->name : "another one");
 
