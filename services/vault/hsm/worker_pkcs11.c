@@ -132,7 +132,7 @@ static const char *rv_name(CK_RV rv)
 	return "CKR";
 }
 
-bool token_fail(struct token_session *session, CK_RV rv, const char *call, struct ch_error *err)
+void token_error_set(struct token_session *session, CK_RV rv, const char *call, struct ch_error *err)
 {
 	enum ch_code code = is_sick(rv)               ? CH_UNAVAILABLE
 			    : is_unsupported(rv)      ? CH_UNSUPPORTED
@@ -145,7 +145,6 @@ bool token_fail(struct token_session *session, CK_RV rv, const char *call, struc
 		rv);
 	if (err)
 		err->retryable = true; /* on the other HSM */
-	return false;
 }
 
 /* --- opening --- */

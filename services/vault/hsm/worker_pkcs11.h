@@ -46,7 +46,9 @@ uint32_t token_sessions(const struct token *token);
 CH_MUST_USE bool token_session_open(struct token *token, struct token_session *session, struct ch_error *err);
 
 /* Sets *err for a CKR_… code and marks the session where it is a sign of a lost session, login or device. */
-bool token_fail(struct token_session *session, CK_RV rv, const char *call, struct ch_error *err);
+void token_error_set(struct token_session *session, CK_RV rv, const char *call, struct ch_error *err);
+/* Does so, and has the value false as ch_fail has. */
+#define token_fail(...) CH_FALSE_AFTER(token_error_set(__VA_ARGS__))
 /* A remembered handle may have gone stale: the token's objects were changed by another process. */
 bool token_is_stale(CK_RV rv);
 
