@@ -6,6 +6,7 @@
  *   <function>        what it does instead: "0x30" (answers that), "crash", "hang"; gone: as SoftHSM2 does
  *   <function>.calls  an octet for each call
  *   sessions          how many sessions the token announces and gives
+ *   attribute-size    the length that C_GetAttributeValue says its first attribute has
  *   flags             added to CK_TOKEN_INFO.flags
  */
 #include <p11-kit/pkcs11.h>
@@ -140,6 +141,15 @@ static CK_RV find_objects_init(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template
 	return rv != CKR_OK ? rv : real->C_FindObjectsInit(session, template, count);
 }
 
+static CK_RV get_attribute_value(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template,
+				 CK_ULONG count)
+{
+	CK_RV rv = real->C_GetAttributeValue(session, object, template, count);
+
+	template->ulValueLen = read_number("attribute-size", template->ulValueLen);
+	return rv;
+}
+
 static CK_RV sign_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
 	CK_RV rv = fault_of("C_SignInit");
@@ -167,6 +177,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
 		faulty.C_Login = log_in;
 		faulty.C_GetSessionInfo = get_session_info;
 		faulty.C_FindObjectsInit = find_objects_init;
+		faulty.C_GetAttributeValue = get_attribute_value;
 		faulty.C_SignInit = sign_init;
 	}
 	*list = &faulty;

@@ -283,6 +283,28 @@ static void a_crash_loop_is_slowed_down(void **state)
 	ch_bytes_free(&key.public_key_info);
 }
 
+/* What lies behind the room is this process's memory: it must not leave as part of a public key. */
+static void an_attribute_longer_than_its_room_is_refused(void **state)
+{
+	static const char *const sizes[] = { "257", "0xffffffffffffffff" /* CK_UNAVAILABLE_INFORMATION */ };
+	struct fixture *fixture = *state;
+	Chancery__HsmRequest request = CHANCERY__HSM_REQUEST__INIT;
+	Chancery__HsmGenerate ask = CHANCERY__HSM_GENERATE__INIT;
+
+	ask.key_id = (char *)"00112233445566778899aabbccddeeff";
+	ask.algorithm = (char *)"ecdsa-p256";
+	ask.label = (char *)"test";
+	request.generate = &ask;
+	for (size_t i = 0; i < CH_COUNT(sizes); i++) {
+		struct ch_error err = CH_NONE;
+
+		set_fault(fixture, "attribute-size", sizes[i]);
+		assert_false(run(fixture->pool, ONLY_A, &request, NULL, &err));
+		assert_non_null(strstr(err.message, "for room of 256"));
+		clear_fault(fixture, "attribute-size");
+	}
+}
+
 #define RUNNING(test) cmocka_unit_test_setup_teardown(test, set_up_faulty, tear_down)
 #define TOKENS(test)  cmocka_unit_test_setup_teardown(test, set_up_faulty_tokens, tear_down)
 
@@ -304,6 +326,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_try_that_the_token_counted_is_a_refusal_whatever_the_answer),
 		TOKENS(a_device_error_at_the_login_is_tried_again_with_growing_pauses),
 		RUNNING(a_crash_loop_is_slowed_down),
+		RUNNING(an_attribute_longer_than_its_room_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

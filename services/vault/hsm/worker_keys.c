@@ -21,6 +21,11 @@ static bool read_attribute(struct token_session *session, CK_OBJECT_HANDLE objec
 
 	if (rv != CKR_OK)
 		return token_fail(session, rv, "C_GetAttributeValue", err);
+	if (attribute.ulValueLen >
+	    size) /* PKCS#11 2.40 §5.7: never with CKR_OK, but modules have been wrong */
+		return ch_fail(err, CH_INTERNAL,
+			       "token '%s': C_GetAttributeValue answered %lu octets for room of %zu",
+			       token_label(session->token), attribute.ulValueLen, size);
 	*value = ch_view(room, attribute.ulValueLen);
 	return true;
 }
