@@ -4,10 +4,10 @@
  * instance holds the CA's lease, and served from memory by every instance.
  *
  *   schedule.c  what is due at time t (pure)             generate.c  one CRL in numbered steps
- *   lease.c     who may make it                          build.c     TBSCertList, entry by entry (pure)
- *   store.c     every SQL statement                      publish.c   what is served, in memory
- *   follow.c    the database's newest into memory        upkeep.c    threads: follow, generate, send audit
- * events bus.c       GenerateCrl, GetCrl                      http.c      /crl/{ca}.crl, /ca/{ca}.cer
+ *   lease.c     who may make it                          publish.c   what is served, in memory
+ *   store.c     every SQL statement                      upkeep.c    threads: follow, generate, send audit
+ * events follow.c    the database's newest into memory        http.c      /crl/{ca}.crl, /ca/{ca}.cer bus.c
+ * GenerateCrl, GetCrl                      libcommon/issuance/crl.c  TBSCertList, entry by entry
  */
 #ifndef CHANCERY_CRL_H
 #define CHANCERY_CRL_H
@@ -18,6 +18,7 @@
 #include "daemon/daemon.h"
 #include "db/db.h"
 #include "http/http.h"
+#include "issuance/crl.h"
 #include "vaultclient/vaultclient.h"
 #include "x509/x509.h"
 
@@ -102,29 +103,6 @@ int64_t crl_retry_delay(unsigned failures);
 /* thisUpdate of a new CRL: now, in whole seconds, but never before the last one's. */
 int64_t crl_this_update(int64_t now_us, const struct crl_record *newest);
 
-/* --- build.c --- */
-
-struct crl_entry {
-	struct ch_view serial;
-	int64_t revoked_at_us;
-	int reason;                 /* RFC 5280 §5.3.1 */
-	int64_t invalidity_date_us; /* 0: none */
-};
-struct crl_builder { /* zero-initialised */
-	struct ch_der_writer writer;
-	uint64_t entries;
-};
-/* TBSCertList (RFC 5280 §5.1.2), version 2, streamed: begin, an add for each entry, finish. Times in µs. */
-void crl_build_begin(struct crl_builder *builder, const struct crl_ca *ca, int64_t this_update_us,
-		     int64_t next_update_us);
-/* CH_INVALID for a serial that RFC 5280 §4.1.2.2 does not allow or a reason that no full CRL may carry. */
-CH_MUST_USE bool crl_build_add(struct crl_builder *builder, const struct crl_entry *entry,
-			       struct ch_error *err);
-/* The caller frees the result. */
-struct ch_bytes crl_build_finish(struct crl_builder *builder, const struct crl_ca *ca, uint64_t crl_number);
-void crl_builder_free(struct crl_builder *builder);
-CH_DEFINE_AUTO_VALUE(crl_builder, struct crl_builder, crl_builder_free)
-
 /* --- lease.c --- */
 
 /* The right to make one CA's CRL. It only saves work and orders who is first: what makes a number twice
@@ -190,7 +168,7 @@ CH_MUST_USE bool crl_store_reserve(struct crl *crl, const struct crl_lease *leas
 CH_MUST_USE bool crl_store_abandon(struct ch_db *db, const struct crl_ca *ca, uint64_t number,
 				   struct ch_error *err);
 /* Reads head of the revocation log first, so that all up to it is among the entries; then every entry. */
-typedef bool (*crl_store_each)(void *context, const struct crl_entry *entry, struct ch_error *err);
+typedef bool (*crl_store_each)(void *context, const struct ch_crl_entry *entry, struct ch_error *err);
 CH_MUST_USE bool crl_store_revoked(struct ch_db *db, const struct crl_ca *ca, int64_t *log_sequence,
 				   crl_store_each each, bool (*batch)(void *context, struct ch_error *err),
 				   void *context, struct ch_error *err);

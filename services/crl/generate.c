@@ -11,15 +11,15 @@
 #define SIGN_TIMEOUT (20 * CH_SECOND)
 
 struct collecting {
-	struct crl_builder builder;
+	struct ch_crl_builder builder;
 	struct crl_lease *lease;
 };
 
-static bool add_entry(void *context, const struct crl_entry *entry, struct ch_error *err)
+static bool add_entry(void *context, const struct ch_crl_entry *entry, struct ch_error *err)
 {
 	struct collecting *collecting = context;
 
-	return crl_build_add(&collecting->builder, entry, err);
+	return ch_crl_add(&collecting->builder, entry, err);
 }
 
 static bool keep_lease(void *context, struct ch_error *err)
@@ -34,16 +34,19 @@ static bool keep_lease(void *context, struct ch_error *err)
 static bool build(struct crl *crl, const struct crl_ca *ca, struct crl_lease *lease,
 		  struct crl_record *record, struct ch_bytes *tbs, struct ch_error *err)
 {
+	const struct ch_crl_issuer issuer = { .algorithm = ca->algorithm,
+					      .subject_der = ch_view_of(&ca->subject_der),
+					      .key_identifier = ch_view_of(&ca->key_identifier) };
 	struct collecting collecting = { .lease = lease };
 	bool read;
 
-	crl_build_begin(&collecting.builder, ca, record->this_update_us, record->next_update_us);
+	ch_crl_begin(&collecting.builder, &issuer, record->this_update_us, record->next_update_us);
 	read = crl_store_revoked(crl->db, ca, &record->log_sequence, add_entry, keep_lease, &collecting, err);
 	if (read) {
 		record->entries = collecting.builder.entries;
-		*tbs = crl_build_finish(&collecting.builder, ca, record->number);
+		*tbs = ch_crl_finish(&collecting.builder, &issuer, record->number);
 	}
-	crl_builder_free(&collecting.builder);
+	ch_crl_builder_free(&collecting.builder);
 	return read;
 }
 

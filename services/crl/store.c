@@ -351,10 +351,10 @@ static bool read_batch(void *context, const struct ch_rows *rows, struct ch_erro
 	const struct reading *reading = context;
 
 	for (size_t i = 0; i < ch_rows_count(rows); i++) {
-		struct crl_entry entry = { .serial = ch_rows_bytes(rows, i, 0),
-					   .revoked_at_us = ch_rows_time(rows, i, 2),
-					   .reason = (int)ch_rows_int64(rows, i, 3),
-					   .invalidity_date_us = ch_rows_time(rows, i, 4) };
+		struct ch_crl_entry entry = { .serial = ch_rows_bytes(rows, i, 0),
+					      .revoked_at_us = ch_rows_time(rows, i, 2),
+					      .reason = (int)ch_rows_int64(rows, i, 3),
+					      .invalidity_date_us = ch_rows_time(rows, i, 4) };
 
 		if (ch_rows_bool(rows, i, 1))
 			entry.reason = ch_reason_number("certificateHold");

@@ -310,7 +310,7 @@ struct seen {
 	size_t batches;
 };
 
-static bool see(void *context, const struct crl_entry *entry, struct ch_error *err)
+static bool see(void *context, const struct ch_crl_entry *entry, struct ch_error *err)
 {
 	struct seen *seen = context;
 	CH_AUTO(ch_string) hex = ch_hex(entry->serial);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * build.c: TBSCertList (RFC 5280 §5.1.2), one entry after the other, so that what is held beside the DER
- * itself does not grow with the list. Pure. Called by generate.c with rows from a cursor.
+ * crl.c: TBSCertList (RFC 5280 §5.1.2), one entry after the other, so that what is held beside the DER
+ * itself does not grow with the list. Called by the crl daemon with rows from a cursor, and by the key
+ * ceremony.
  */
-#include "crl.h"
+#include "issuance/crl.h"
 
 #define OID_CRL_NUMBER      "2.5.29.20"
 #define OID_REASON_CODE     "2.5.29.21"
@@ -20,21 +21,21 @@ static void put_extension(struct ch_der_writer *writer, const char *oid, struct 
 	ch_extension_put(writer, oid, false, ch_view_of(&der));
 }
 
-void crl_build_begin(struct crl_builder *builder, const struct crl_ca *ca, int64_t this_update_us,
-		     int64_t next_update_us)
+void ch_crl_begin(struct ch_crl_builder *builder, const struct ch_crl_issuer *issuer, int64_t this_update_us,
+		  int64_t next_update_us)
 {
 	struct ch_der_writer *writer = &builder->writer;
 
 	ch_der_begin(writer, CH_DER_SEQUENCE);
 	ch_der_put_uint64(writer, CH_DER_INTEGER, 1); /* v2 */
-	ch_der_put_raw(writer, ca->algorithm->signature_identifier);
-	ch_der_put_raw(writer, ch_view_of(&ca->subject_der));
+	ch_der_put_raw(writer, issuer->algorithm->signature_identifier);
+	ch_der_put_raw(writer, issuer->subject_der);
 	ch_der_put_time(writer, this_update_us);
 	ch_der_put_time(writer, next_update_us);
 }
 
 /* §5.3.1: absent rather than unspecified. §5.3.2: the invalidity date. */
-static void put_entry_extensions(struct ch_der_writer *writer, const struct crl_entry *entry)
+static void put_entry_extensions(struct ch_der_writer *writer, const struct ch_crl_entry *entry)
 {
 	if (entry->reason == REASON_UNSPECIFIED && entry->invalidity_date_us == 0)
 		return;
@@ -54,7 +55,7 @@ static void put_entry_extensions(struct ch_der_writer *writer, const struct crl_
 	ch_der_finish(writer);
 }
 
-static bool check(const struct crl_entry *entry, struct ch_error *err)
+static bool check(const struct ch_crl_entry *entry, struct ch_error *err)
 {
 	if (entry->serial.size < 1 || entry->serial.size > 20)
 		return ch_fail(err, CH_INVALID,
@@ -68,7 +69,7 @@ static bool check(const struct crl_entry *entry, struct ch_error *err)
 	return true;
 }
 
-bool crl_build_add(struct crl_builder *builder, const struct crl_entry *entry, struct ch_error *err)
+bool ch_crl_add(struct ch_crl_builder *builder, const struct ch_crl_entry *entry, struct ch_error *err)
 {
 	struct ch_der_writer *writer = &builder->writer;
 
@@ -84,7 +85,8 @@ bool crl_build_add(struct crl_builder *builder, const struct crl_entry *entry, s
 	return true;
 }
 
-struct ch_bytes crl_build_finish(struct crl_builder *builder, const struct crl_ca *ca, uint64_t crl_number)
+struct ch_bytes ch_crl_finish(struct ch_crl_builder *builder, const struct ch_crl_issuer *issuer,
+			      uint64_t crl_number)
 {
 	struct ch_der_writer *writer = &builder->writer;
 	struct ch_der_writer number = CH_NONE;
@@ -93,7 +95,7 @@ struct ch_bytes crl_build_finish(struct crl_builder *builder, const struct crl_c
 		ch_der_finish(writer);
 	ch_der_begin(writer, CH_DER_CONTEXT_CONSTRUCTED(0));
 	ch_der_begin(writer, CH_DER_SEQUENCE);
-	ch_extension_authority_key_identifier(writer, ch_view_of(&ca->key_identifier));
+	ch_extension_authority_key_identifier(writer, issuer->key_identifier);
 	ch_der_put_uint64(&number, CH_DER_INTEGER, crl_number);
 	put_extension(writer, OID_CRL_NUMBER, &number);
 	ch_der_finish(writer);
@@ -102,7 +104,7 @@ struct ch_bytes crl_build_finish(struct crl_builder *builder, const struct crl_c
 	return ch_der_done(writer);
 }
 
-void crl_builder_free(struct crl_builder *builder)
+void ch_crl_builder_free(struct ch_crl_builder *builder)
 {
 	ch_der_writer_free(&builder->writer);
 }
