@@ -153,7 +153,10 @@ bool vault_quorum_load(struct vault *vault, const char *tenant, struct vault_quo
 		       struct ch_error *err)
 {
 	CH_AUTO(ch_bytes) encoded = CH_NONE, seal = CH_NONE, content = CH_NONE;
-	CH_AUTO(ch_string) name = NULL;
+	CH_AUTO(ch_string) name = ch_format("quorum/%s", tenant);
+	/* A row is one of before only where a newer one was seen before this one was read: officers may
+	 * change it at any moment. */
+	uint64_t known = vault_seal_highest(vault, name);
 
 	if (!store_find_quorum(vault->db, tenant, &encoded, &seal, err)) {
 		if (err->code == CH_NOT_FOUND)
@@ -169,10 +172,11 @@ bool vault_quorum_load(struct vault *vault, const char *tenant, struct vault_quo
 		return ch_fail_in(err, "quorum of tenant '%s'", tenant);
 	if (!decode(ch_view_of(&encoded), quorum, err))
 		return false;
-	name = ch_format("quorum/%s", tenant);
-	return vault_seal_goes_on(vault, name, quorum->version) ||
-	       ch_fail(err, CH_DENIED,
-		       "quorum of tenant '%s' was changed outside the vault: version %llu was replaced "
-		       "before",
-		       tenant, (unsigned long long)quorum->version);
+	if (quorum->version < known)
+		return ch_fail(err, CH_DENIED,
+			       "quorum of tenant '%s' was changed outside the vault: version %llu was "
+			       "replaced before",
+			       tenant, (unsigned long long)quorum->version);
+	vault_seal_saw(vault, name, quorum->version);
+	return true;
 }

@@ -45,11 +45,13 @@ CH_MUST_USE bool vault_seal_check(struct vault *vault, const char *domain, struc
 /* True the first time it is asked about this content: an alert is raised once, not for each request. */
 bool vault_seal_first_sight(struct vault *vault, struct ch_view content);
 /*
- * True where `version` is not below the highest that was given for `name` in this process, which it then is.
- * Only what is sealed may be given: a made-up version would shut out the real ones.
+ * This version of `name` was seen. Only what is sealed may be given: a made-up version would shut out the
+ * real ones. What is read is held against vault_seal_highest of before it was read: meanwhile it may be
+ * replaced.
  */
-bool vault_seal_goes_on(struct vault *vault, const char *name, uint64_t version);
-/* The same of a key's last number, decimal without leading zeros. */
+void vault_seal_saw(struct vault *vault, const char *name, uint64_t version);
+/* False where a key's last number, decimal without leading zeros, is below the highest that was given; else
+ * it is the highest. Under the row's lock. */
 bool vault_seal_number_goes_on(struct vault *vault, const char *key_id, const char *number);
 /* The highest version that was given for it; 0: none. */
 uint64_t vault_seal_highest(struct vault *vault, const char *name);

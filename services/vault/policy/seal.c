@@ -147,19 +147,16 @@ bool vault_seal_number_goes_on(struct vault *vault, const char *key_id, const ch
 	return goes_on;
 }
 
-bool vault_seal_goes_on(struct vault *vault, const char *name, uint64_t version)
+void vault_seal_saw(struct vault *vault, const char *name, uint64_t version)
 {
 	struct vault_seals *seals = vault->seals;
 	struct version *found;
-	bool goes_on;
 
 	pthread_mutex_lock(&seals->lock);
 	found = find_version(seals, name);
-	goes_on = version >= found->highest;
-	if (goes_on)
+	if (version > found->highest)
 		found->highest = version;
 	pthread_mutex_unlock(&seals->lock);
-	return goes_on;
 }
 
 uint64_t vault_seal_highest(struct vault *vault, const char *name)

@@ -69,7 +69,7 @@ static bool check_order(struct vault *vault, struct vault_key *key, struct ch_er
 		return refuse_row(vault, key, ch_view_of(&packed),
 				  "its policy row was changed outside the vault: it is one of before", err);
 	}
-	(void)vault_seal_goes_on(vault, key_id, key->policy_version);
+	vault_seal_saw(vault, key_id, key->policy_version);
 	return true;
 }
 
@@ -127,7 +127,7 @@ bool vault_key_change(struct vault *vault, const char *key_id, vault_key_changer
 
 		err->retryable = false;
 		if (change_once(vault, key_id, change, context, &key, err)) {
-			(void)vault_seal_goes_on(vault, key_id, key.policy_version);
+			vault_seal_saw(vault, key_id, key.policy_version);
 			vault_keys_forget(vault->keys, key_id);
 			if (changed)
 				*changed = CH_STEAL(key);
