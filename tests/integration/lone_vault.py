@@ -2,6 +2,8 @@
 """A vault with two SoftHSM2 tokens and a PostgreSQL of its own, and nothing else of the suite: what the tests of the vault ask
 through vaultprobe. Its audit events stay in its spool, where they are looked up as text."""
 import base64
+import contextlib
+import copy
 import datetime
 import hashlib
 import json
@@ -276,6 +278,45 @@ class LoneVault:
         signed = self.sign("issuer", key_id, "ca-certificate", tbs, action=self.approve_certificate(key_id, tbs))
         assert signed["code"] == 0, signed
         return ca
+
+
+class SecondVault:
+    """Another vault of the same installation: its own identity, state and workers, the same database and HSMs. `ask` is the first one as
+    if it listened here."""
+
+    def __init__(self, first):
+        self.first, self.port, self.operations, self.process = first, free_port(), free_port(), None
+        identity = first.dir / "identity" / "vault-2"
+        first._chancery("system-ca", "issue", "--directory", first.dir / "pki", "--service", "vault", "--instance", "vault-2", "--out",
+                        identity)
+        config = json.loads((first.dir / "vault.yaml").read_text())
+        config.update(instance="vault-2", state_directory=str(first.dir / "state-2"), operations={"listen": f"127.0.0.1:{self.operations}"})
+        config["bus"]["listen"] = f"127.0.0.1:{self.port}"
+        config["identity"].update(certificate=str(identity / "certificate.pem"), key=str(identity / "key.pem"))
+        (first.dir / "state-2").mkdir()
+        self.ask = copy.copy(first)
+        self.ask.port = self.port
+        self.config = first.dir / "vault-2.yaml"
+        self.config.write_text(json.dumps(config))
+
+    def start(self):
+        with open(self.first.dir / "vault-2.log", "ab") as log:
+            self.process = subprocess.Popen([BUILD / "bin" / "chancery-vault", "--config", self.config], stdout=log, stderr=log)
+        wait_for(lambda: self.metric("chancery_vault_hsm_up") == 2, 60, "vault-2 to be up")
+
+    def metric(self, name):
+        """The sum over HSMs."""
+        assert self.process.poll() is None, (self.first.dir / "vault-2.log").read_text()[-4000:]
+        with contextlib.suppress(OSError):
+            return sum(value for series, value in self.first.metrics(self.operations).items() if series.startswith(name))
+        return 0
+
+    def signs(self):
+        return self.metric("chancery_vault_hsm_signatures_total") > 0
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
 
 
 # --- its HSMs, from outside ---

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from conftest import BUILD, free_port, wait_for
-from lone_vault import LoneVault, response_data
+from conftest import wait_for
+from lone_vault import LoneVault, SecondVault, response_data
 
 SECONDS = int(os.environ.get("CHANCERY_FAULT_SECONDS", "30"))
 RATE = int(os.environ.get("CHANCERY_FAULT_RATE", "300"))  # signatures a second
@@ -20,42 +20,6 @@ CALLERS = 16
 HANG_MS = 2000  # the vault's hsm_hang
 P11_KIT_MODULE = "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so"
 SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
-
-
-class SecondVault:
-    """Another vault of the same installation: its own identity, state and workers, the same database and HSMs."""
-
-    def __init__(self, first):
-        self.first, self.port, self.operations, self.process = first, free_port(), free_port(), None
-        identity = first.dir / "identity" / "vault-2"
-        first._chancery("system-ca", "issue", "--directory", first.dir / "pki", "--service", "vault", "--instance", "vault-2", "--out",
-                        identity)
-        config = json.loads((first.dir / "vault.yaml").read_text())
-        config.update(instance="vault-2", state_directory=str(first.dir / "state-2"), operations={"listen": f"127.0.0.1:{self.operations}"})
-        config["bus"]["listen"] = f"127.0.0.1:{self.port}"
-        config["identity"].update(certificate=str(identity / "certificate.pem"), key=str(identity / "key.pem"))
-        (first.dir / "state-2").mkdir()
-        self.config = first.dir / "vault-2.yaml"
-        self.config.write_text(json.dumps(config))
-
-    def start(self):
-        with open(self.first.dir / "vault-2.log", "ab") as log:
-            self.process = subprocess.Popen([BUILD / "bin" / "chancery-vault", "--config", self.config], stdout=log, stderr=log)
-        wait_for(lambda: self.metric("chancery_vault_hsm_up") == 2, 60, "vault-2 to be up")
-
-    def metric(self, name):
-        """The sum over HSMs."""
-        assert self.process.poll() is None, (self.first.dir / "vault-2.log").read_text()[-4000:]
-        with contextlib.suppress(OSError):
-            return sum(value for series, value in self.first.metrics(self.operations).items() if series.startswith(name))
-        return 0
-
-    def signs(self):
-        return self.metric("chancery_vault_hsm_signatures_total") > 0
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
 
 
 class ServedHsm:
