@@ -84,6 +84,7 @@ bool vault_copy_prove(struct vault *vault, size_t hsm, struct vault_key *key, st
 	if (key->algorithm->digest[0] &&
 	    !ch_digest(key->algorithm->digest, ch_view(message, sizeof(message)), digest, &size, err))
 		return false;
+	vault_copies_note(vault->copies, key->key_id);
 	sign.key_id = key->key_id;
 	sign.algorithm = (char *)key->algorithm->name;
 	sign.digest = (char *)key->algorithm->digest;

@@ -111,6 +111,8 @@ bool vault_keys_get(struct vault_keys *keys, const char *key_id, bool fresh, con
 			free(entry);
 			return false;
 		}
+		if (strcmp(entry->key.state, "destroyed") != 0)
+			vault_copies_note(keys->vault->copies, key_id);
 		atomic_init(&entry->references, 2);
 		pthread_mutex_lock(&keys->lock);
 		drop(keys, key_id);

@@ -34,6 +34,9 @@ static const struct ch_statement list_unsealed = {
 	"vault_list_unsealed",
 	"SELECT " KEY_COLUMNS " FROM keys WHERE seal IS NULL ORDER BY created_at, key_id"
 };
+static const struct ch_statement find_destroyed = {
+	"vault_find_destroyed", "SELECT key_id FROM keys WHERE key_id = ANY($1) AND state = 'destroyed'"
+};
 static const struct ch_statement find_wrapped = { "vault_find_wrapped",
 						  "SELECT wrapped_key FROM keys WHERE key_id = $1" };
 static const struct ch_statement insert_key = {
@@ -260,6 +263,24 @@ bool store_list_unsealed(struct ch_db *db, void (*each)(void *context, const str
 			 void *context, struct ch_error *err)
 {
 	return list(db, NULL, &list_unsealed, CH_NO_PARAMETERS, each, context, err);
+}
+
+bool store_find_destroyed(struct ch_db *db, char *const *key_ids, size_t count,
+			  void (*each)(void *context, const char *key_id), void *context,
+			  struct ch_error *err)
+{
+	CH_AUTO(ch_transaction) transaction = NULL;
+	CH_AUTO(ch_rows) rows = NULL;
+
+	if (!ch_db_begin(db, NULL, &transaction, err) ||
+	    !ch_db_query(transaction, &find_destroyed,
+			 CH_PARAMETERS(ch_param_text_array((const char *const *)key_ids, count)), &rows,
+			 err) ||
+	    !ch_db_commit(&transaction, err))
+		return false;
+	for (size_t i = 0; i < ch_rows_count(rows); i++)
+		each(context, ch_rows_text(rows, i, 0));
+	return true;
 }
 
 /* --- writing --- */

@@ -164,7 +164,7 @@ bool vault_open(struct vault *vault, const struct vault_config *config, struct c
 	vault->secrets = vault_secrets_new(vault);
 	vault->used = vault_used_new();
 	return vault_summary_start(vault, &vault->summary, err) && open_hsms(vault, err) &&
-	       open_server(vault, err);
+	       vault_copies_start(vault, &vault->copies, err) && open_server(vault, err);
 }
 
 void vault_close(struct vault *vault)
@@ -172,6 +172,7 @@ void vault_close(struct vault *vault)
 	int64_t drain_us = vault->config ? vault->config->common.drain_us : 0;
 
 	ch_bus_server_stop(vault->server, drain_us);
+	vault_copies_stop(vault->copies);
 	hsm_pool_stop(vault->hsms);
 	vault_summary_stop(vault->summary);
 	vault_refusals_free(vault->refusals);

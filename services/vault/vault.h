@@ -5,6 +5,7 @@
  *   main.c → vault.c (open and close) · ops.c (Sign, ListKeys, VaultStatus) · generate.c (GenerateKey)
  *   approval/: officers' quorum, the actions that they approve · secrets/: Seal, Open, Reseal, Random
  *   policy.h: what limits a key: sealed rows, state, policy, quotas
+ *   copies.c: what workers keep of keys that another vault destroyed
  *   purposes.h: what may be signed · hsm.h: who signs · keys.c and store.c: what the database knows
  *   events.c: what the audit log and the metrics hear of it · init_hsms.c: setting up
  */
@@ -41,6 +42,7 @@ struct vault_config {
 extern const struct ch_conf_schema vault_schema; /* config.c */
 
 struct vault_keys;
+struct vault_copies;
 struct vault_secrets;
 struct vault_quotas;
 struct vault_refusals;
@@ -60,6 +62,7 @@ struct vault {
 	struct ch_audit_client *audit;
 	struct hsm_pool *hsms;
 	struct vault_keys *keys;
+	struct vault_copies *copies;
 	struct vault_secrets *secrets;
 	struct vault_seals *seals;
 	struct vault_quotas *quotas;
@@ -166,6 +169,12 @@ CH_MUST_USE bool vault_keys_get(struct vault_keys *keys, const char *key_id, boo
 void vault_keys_release(const struct vault_key *key);
 void vault_keys_forget(struct vault_keys *keys, const char *key_id);
 
+/* --- copies.c --- */
+CH_MUST_USE bool vault_copies_start(struct vault *vault, struct vault_copies **copies, struct ch_error *err);
+void vault_copies_stop(struct vault_copies *copies); /* NULL is fine */
+/* Workers may sign with this key from now on. Thread-safe; NULL is fine. */
+void vault_copies_note(struct vault_copies *copies, const char *key_id);
+
 /* --- store.c --- */
 /* CH_NOT_FOUND where there is none. */
 CH_MUST_USE bool store_find_key(struct ch_db *db, const char *key_id, struct vault_key *key,
@@ -192,6 +201,10 @@ CH_MUST_USE bool store_insert_key(struct ch_db *db, const struct vault_key *key,
  * (retryable) where the row is not of old_version any more. */
 CH_MUST_USE bool store_update_key(struct ch_db *db, const struct vault_key *key, uint64_t old_version,
 				  struct ch_error *err);
+/* Tells which of these keys are destroyed. */
+CH_MUST_USE bool store_find_destroyed(struct ch_db *db, char *const *key_ids, size_t count,
+				      void (*each)(void *context, const char *key_id), void *context,
+				      struct ch_error *err);
 /* For a row without seals. CH_CONFLICT where it has them. */
 CH_MUST_USE bool store_set_first_seals(struct ch_db *db, const struct vault_key *key,
 				       struct ch_view number_seal, struct ch_error *err);

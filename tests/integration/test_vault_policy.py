@@ -524,6 +524,25 @@ def test_a_destroyed_key_is_gone_from_both_tokens_and_the_database(vault):
     assert command(vault, "destroy", key["key_id"]).returncode == 0  # is so already
 
 
+def test_another_vaults_workers_keep_no_copies_of_a_destroyed_key(vault):
+    """Sessions sign with copies, which live in the worker that made them: the other vault sees the key's state, and tells its own."""
+    second = lone.SecondVault(vault)
+    second.start()
+    try:
+        key, kept = (vault.generate("issuer", "ecdsa-p256", "ocsp") for _ in range(2))
+        assert [sign_ocsp(second.ask, each)["code"] for each in (key, kept)] == [0, 0]
+        with_officer(vault, "retire", key["key_id"])
+        with_officer(vault, "destroy", key["key_id"])
+        dropped = f"key '{key['key_id']}' is destroyed: the HSM workers' copies of it are dropped"
+        log = vault.dir / "vault-2.log"
+        wait_for(lambda: dropped in log.read_text(), 30, "the second vault to drop its copies")
+        assert sign_ocsp(second.ask, key)["code"] == CONFLICT
+        assert sign_ocsp(second.ask, kept)["code"] == 0
+        assert f"key '{kept['key_id']}' is destroyed" not in log.read_text()
+    finally:
+        second.kill()
+
+
 def test_a_key_is_not_half_destroyed(vault):
     key = vault.generate("issuer", "ecdsa-p256", "ocsp")
     with_officer(vault, "retire", key["key_id"])

@@ -119,6 +119,61 @@ static void a_key_destroyed_in_one_hsm_under_load_costs_no_caller_an_error(void 
 	ch_bytes_free(&key.public_key_info);
 }
 
+static void drop_copies(struct hsm_pool *pool, unsigned on, struct test_key *key)
+{
+	Chancery__HsmRequest request = CHANCERY__HSM_REQUEST__INIT;
+	Chancery__HsmDropCopies ask = CHANCERY__HSM_DROP_COPIES__INIT;
+	struct ch_error err = CH_NONE;
+
+	ask.key_id = key->id;
+	request.drop_copies = &ask;
+	if (!run(pool, on, &request, NULL, &err))
+		fail_msg("%s", err.message);
+}
+
+/* Two vaults, each with workers of its own on the same tokens. */
+static void copies_of_a_key_that_another_vault_destroyed_are_dropped_when_told(void **state)
+{
+	struct fixture *fixture = *state, other = *fixture;
+	struct ch_error err = CH_NONE;
+	struct test_key key;
+	int signatures = 0;
+
+	start_pool(&other);
+	assert_true(hsm_pool_wait_up(other.pool, BOTH, UP_LIMIT));
+	make_on_both(fixture->pool, "ecdsa-p256", &key);
+	sign_in_every_session(&other, &key);
+	destroy(fixture, ONLY_A, &key);
+	for (int i = 0; i < 50; i++)
+		signatures += sign(other.pool, ONLY_A, &key, &err);
+	assert_true(signatures > 0); /* by copies, of which the other vault's workers know nothing */
+	drop_copies(other.pool, ONLY_A, &key);
+	for (int i = 0; i < 50; i++) {
+		assert_false(sign(other.pool, ONLY_A, &key, &err));
+		assert_int_equal(err.code, CH_NOT_FOUND);
+	}
+	assert_true(sign(other.pool, ONLY_B, &key, &err));
+	hsm_pool_stop(other.pool);
+	ch_bytes_free(&key.public_key_info);
+}
+
+/* It costs a key that is there nothing but copies that are made again. */
+static void a_key_whose_copies_are_dropped_signs_on(void **state)
+{
+	struct fixture *fixture = *state;
+	struct test_key key;
+
+	make_on_both(fixture->pool, "ecdsa-p256", &key);
+	sign_in_every_session(fixture, &key);
+	drop_copies(fixture->pool, ONLY_A, &key);
+	drop_copies(fixture->pool, ONLY_B, &key);
+	drop_copies(fixture->pool, ONLY_B, &key); /* none are left */
+	assert_int_equal(times_listed(fixture, ONLY_A, &key), 1);
+	sign_in_every_session(fixture, &key);
+	assert_int_equal(atomic_load(&fixture->events.of[HSM_WENT_DOWN]), 0);
+	ch_bytes_free(&key.public_key_info);
+}
+
 #define RUNNING(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(int argc, char **argv)
@@ -130,6 +185,8 @@ int main(int argc, char **argv)
 		RUNNING(a_destroyed_key_is_not_listed),
 		RUNNING(a_destroyed_key_signs_in_no_session),
 		RUNNING(a_key_destroyed_in_one_hsm_under_load_costs_no_caller_an_error),
+		RUNNING(copies_of_a_key_that_another_vault_destroyed_are_dropped_when_told),
+		RUNNING(a_key_whose_copies_are_dropped_signs_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,6 +103,8 @@ static bool execute(struct token_session *session, const Chancery__HsmRequest *r
 		return token_lock(session, request->lock->key_id, err);
 	if (request->destroy)
 		return token_destroy(session, request->destroy->key_id, err);
+	if (request->drop_copies)
+		return token_drop_copies(session, request->drop_copies->key_id, err);
 	if (request->status)
 		return check_status(session, err);
 	if (request->mac)

@@ -206,7 +206,7 @@ bool token_unwrap(struct token_session *session, const Chancery__HsmUnwrap *ask,
  * The copies that sessions sign with, those of idle ones too: session objects are the whole application's
  * (PKCS#11 2.40 §2.4). A session that still remembers one finds its handle stale and looks for the key again.
  */
-static bool drop_copies(struct token_session *session, const char *key_id, struct ch_error *err)
+bool token_drop_copies(struct token_session *session, const char *key_id, struct ch_error *err)
 {
 	CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
 	CK_OBJECT_HANDLE found[COPIES_CAP];
@@ -244,7 +244,7 @@ bool token_lock(struct token_session *session, const char *key_id, struct ch_err
 	if (!token_find_key(session, key_id, &key, err))
 		return false;
 	rv = session->f->C_SetAttributeValue(session->handle, key, &attribute, 1);
-	dropped = drop_copies(session, key_id, err); /* which could still be taken out */
+	dropped = token_drop_copies(session, key_id, err); /* which could still be taken out */
 	return (rv == CKR_OK || token_fail(session, rv, "C_SetAttributeValue(CKA_EXTRACTABLE)", err)) &&
 	       dropped;
 }
@@ -258,13 +258,13 @@ bool token_destroy(struct token_session *session, const char *key_id, struct ch_
 
 	if (!token_find_key(session, key_id, &key, &missing)) {
 		if (missing.code == CH_NOT_FOUND) /* it was never made here, or another process was first */
-			return drop_copies(session, key_id, err);
+			return token_drop_copies(session, key_id, err);
 		if (err)
 			*err = missing;
 		return false;
 	}
 	rv = session->f->C_DestroyObject(session->handle, key);
-	dropped = drop_copies(session, key_id, err);
+	dropped = token_drop_copies(session, key_id, err);
 	return (rv == CKR_OK || token_fail(session, rv, "C_DestroyObject", err)) && dropped;
 }
 

@@ -94,6 +94,8 @@ CH_MUST_USE bool token_wrap(struct token_session *session, const Chancery__HsmWr
 CH_MUST_USE bool token_unwrap(struct token_session *session, const Chancery__HsmUnwrap *ask,
 			      struct ch_error *err);
 CH_MUST_USE bool token_lock(struct token_session *session, const char *key_id, struct ch_error *err);
+/* Of all sessions; done also where there are none. */
+CH_MUST_USE bool token_drop_copies(struct token_session *session, const char *key_id, struct ch_error *err);
 CH_MUST_USE bool token_destroy(struct token_session *session, const char *key_id, struct ch_error *err);
 /* Key ids of all private keys with a CKA_ID of ours. The caller frees the texts and the list. */
 CH_MUST_USE bool token_list_keys(struct token_session *session, char ***key_ids, size_t *count,
