@@ -39,6 +39,8 @@ static const struct kind {
 	{ CHANCERY__ACTION_KIND__ACTION_REPLACE_HSM, "replace-hsm", FIELDS("hsm") },
 	{ CHANCERY__ACTION_KIND__ACTION_CHANGE_QUORUM, "change-quorum",
 	  FIELDS("version", "required", "officers") },
+	{ CHANCERY__ACTION_KIND__ACTION_CRL, "crl",
+	  FIELDS("key", "tbs-sha256", "crl-number", "next-update") },
 };
 
 static const struct kind *find_kind(Chancery__ActionKind kind)

@@ -51,6 +51,7 @@ void ch_action_free(struct ch_action *action); /* what it holds */
  *   ca-certificate     key, tbs-sha256, subject, not-after
  *   ca-csr             key, tbs-sha256, subject
  *   service-identity   key, tbs-sha256, identity ("service/instance"), not-after
+ *   crl                key, tbs-sha256, crl-number (hex), next-update
  *   export-key         key
  *   change-key-state   key, policy-version, from, to
  *   change-key-policy  key, policy-version, callers, signature-algorithms, max-validity-seconds, quota-burst,

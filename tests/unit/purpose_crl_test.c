@@ -197,6 +197,65 @@ static void a_crl_cut_short_or_with_more_in_it_is_refused(void **state)
 			 2);
 }
 
+static void approve_crl(struct fixture *fixture, struct ch_view tbs, const char *number,
+			int64_t next_update_us)
+{
+	char next_update[CH_TIME_TEXT_SIZE];
+	const struct ch_action_field more[] = {
+		{ (char *)"crl-number", (char *)(uintptr_t)number },
+		{ (char *)"next-update", (char *)(uintptr_t)ch_time_text(next_update_us, next_update) },
+	};
+
+	have_approved(fixture, CHANCERY__ACTION_KIND__ACTION_CRL, tbs, more, CH_COUNT(more));
+}
+
+static void an_operator_needs_officers_approvals_of_these_very_octets(void **state)
+{
+	struct fixture *fixture = *state;
+	struct crl_options options = good_crl;
+	CH_AUTO(ch_bytes) tbs = ch_bytes_copy(make_crl(fixture, &options));
+
+	fixture->service = "operator";
+	assert_false(ask_crl(fixture, &options));
+	assert_refused(fixture, "approval-missing", "no action is named");
+
+	approve_crl(fixture, ch_view_of(&tbs), "0102", options.next_update_us);
+	if (!ask_crl(fixture, &options))
+		fail_msg("%s", fixture->err.message);
+	assert_true(fixture->check.uses_action);
+	options.entry = true; /* a serial more than officers saw */
+	assert_false(ask_crl(fixture, &options));
+	assert_refused(fixture, "approval-content", "tbs-sha256");
+
+	options.entry = false;
+	approve_crl(fixture, ch_view_of(&tbs), "0103", options.next_update_us);
+	assert_false(ask_crl(fixture, &options));
+	assert_refused(fixture, "approval-content", "crl-number");
+	approve_crl(fixture, ch_view_of(&tbs), "0102", options.next_update_us + CH_DAY);
+	assert_false(ask_crl(fixture, &options));
+	assert_refused(fixture, "approval-content", "next-update");
+}
+
+/* Officers sign one after the other; the daemon has no such excuse. */
+static void what_officers_approved_may_be_a_day_old_but_not_of_tomorrow(void **state)
+{
+	struct fixture *fixture = *state;
+	struct crl_options options = good_crl;
+	const int64_t times[] = { NOW - CH_DAY, NOW - CH_DAY - CH_SECOND, NOW + 6 * CH_MINUTE };
+
+	fixture->service = "operator";
+	for (size_t i = 0; i < CH_COUNT(times); i++) {
+		CH_AUTO(ch_bytes) tbs = CH_NONE;
+
+		options.this_update_us = times[i];
+		tbs = ch_bytes_copy(make_crl(fixture, &options));
+		approve_crl(fixture, ch_view_of(&tbs), "0102", options.next_update_us);
+		assert_int_equal(ask_crl(fixture, &options), i == 0);
+		if (i > 0)
+			assert_refused(fixture, "this-update", "is not now");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -205,6 +264,8 @@ int main(void)
 		WITH_KEY(a_keys_own_limit_counts_before_the_vaults),
 		WITH_KEY(what_just_keeps_a_rule_is_signed),
 		WITH_KEY(a_crl_needs_an_end_after_its_beginning),
+		WITH_KEY(an_operator_needs_officers_approvals_of_these_very_octets),
+		WITH_KEY(what_officers_approved_may_be_a_day_old_but_not_of_tomorrow),
 		WITH_KEY(a_crl_cut_short_or_with_more_in_it_is_refused),
 	};
 

@@ -79,6 +79,8 @@ int fixture_set_up(void **state)
 {
 	struct fixture *fixture = ch_alloc(sizeof(*fixture));
 
+	fixture->service = "issuer"; /* tests of who may ask say who */
+	fixture->instance = "issuer-1";
 	make_key(&fixture->key, "a", CA_SUBJECT, 0x11);
 	make_key(&fixture->subordinate, "b", "CN=Sub CA", 0x22);
 	fixture->policy = (struct vault_policy){ .clock_tolerance_us = 5 * CH_MINUTE,

@@ -25,7 +25,7 @@ struct fixture {
 	struct vault_key key, subordinate;
 	struct vault_policy policy;
 	struct vault_check check;
-	const char *service, *instance; /* who asks; NULL at first */
+	const char *service, *instance; /* who asks: at first the issuer */
 	struct ch_bytes tbs;
 	struct ch_error err;
 

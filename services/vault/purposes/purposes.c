@@ -14,7 +14,7 @@ static const struct vault_purpose purposes[] = {
 	/* number                                            name                      callers                  each audited  check */
 	{ CHANCERY__PURPOSE__PURPOSE_END_ENTITY_CERTIFICATE, "end-entity-certificate", { "issuer" },             true,  purpose_end_entity },
 	{ CHANCERY__PURPOSE__PURPOSE_CA_CERTIFICATE,         "ca-certificate",         { "issuer", "operator" }, true,  purpose_ca_certificate },
-	{ CHANCERY__PURPOSE__PURPOSE_CRL,                    "crl",                    { "crl" },                true,  purpose_crl },
+	{ CHANCERY__PURPOSE__PURPOSE_CRL,                    "crl",                    { "crl", "operator" },    true,  purpose_crl },
 	{ CHANCERY__PURPOSE__PURPOSE_OCSP,                   "ocsp",                   { "ocsp" },               false, purpose_ocsp },
 	{ CHANCERY__PURPOSE__PURPOSE_TIMESTAMP,              "timestamp",              { "tsa" },                false, purpose_timestamp },
 	{ CHANCERY__PURPOSE__PURPOSE_AUDIT_CHECKPOINT,       "audit-checkpoint",       { "audit" },              false, purpose_checkpoint },
