@@ -1,28 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * batch.c: threads that ask lead in turn: who finds a free slot sends what waits, with its own; when it is
- * answered, it hands results out and the slot to one of those who wait meanwhile. So there is no thread of
+ * batch.c: threads that ask lead in turn: who may send takes along what waits, its own first; when it is
+ * answered, it hands results out and its slot to one of those who wait meanwhile. So there is no thread of
  * its own to wake, and a lone caller is its own sender.
  */
 #include "vaultclient/batch.h"
 
 #include "clock/clock.h"
 
-#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
-#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 #include <utlist.h>
 
-/* gcc's ThreadSanitizer knows that sem_post happens before sem_wait, but not before sem_clockwait. */
-#if defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
-#define WOKEN_BY_POST(semaphore) __tsan_acquire(semaphore)
-#else
-#define WOKEN_BY_POST(semaphore) ((void)0)
-#endif
+#define FEW      8                     /* so many items under way keep nobody from sending */
+#define PATIENCE (20 * CH_MILLISECOND) /* longer than this nobody waits while a slot is free */
+#define SLACK    (10 * CH_MILLISECOND) /* so much before its deadline a waiter may be given up */
 
 enum waiting {
 	QUEUED,   /* in the queue */
@@ -34,17 +33,23 @@ enum waiting {
 /* A thread inside ch_batcher_run; on its stack, so it leaves every list before it returns. */
 struct waiter {
 	struct ch_batch_item *item;
-	sem_t wake;           /* posted once for LEADS, once for ANSWERED */
-	enum waiting state;   /* guarded by lock, but for who was woken */
+	_Atomic enum waiting state; /* changed with the lock held */
+	uint32_t bell;              /* the bit that wakes it; others may have the same */
+	int64_t since_us;
 	struct waiter **seat; /* TAKEN: where the message's leader finds it */
 	struct waiter *prev, *next;
 };
 
 struct ch_batcher {
 	struct ch_batch_options options;
-	pthread_mutex_t lock;
-	struct waiter *queue; /* guarded by lock */
-	size_t under_way;     /* guarded by lock: slots taken */
+	_Atomic uint32_t rung;    /* what waiters sleep on: counts wakings */
+	pthread_mutex_t lock;     /* guards the rest */
+	struct waiter *queue;     /* who waits longest is first */
+	struct waiter *appointed; /* LEADS */
+	size_t queued;            /* waiters that are QUEUED */
+	size_t under_way;         /* slots taken */
+	size_t in_flight;         /* items of messages under way */
+	unsigned bells;           /* given out */
 };
 
 struct ch_batcher *ch_batcher_new(const struct ch_batch_options *options)
@@ -64,6 +69,90 @@ void ch_batcher_free(struct ch_batcher *batcher)
 	free(batcher);
 }
 
+/* --- sleeping and waking --- */
+
+static void set_state(struct waiter *waiter, enum waiting state)
+{
+	atomic_store_explicit(&waiter->state, state, memory_order_release);
+}
+
+static enum waiting state_of(struct waiter *waiter)
+{
+	return atomic_load_explicit(&waiter->state, memory_order_acquire);
+}
+
+/*
+ * Wakes all who have one of these bells, with one call: with a semaphore for each waiter it takes one for
+ * each, and the first who is woken often takes the processor from who wakes. Without the lock, which they
+ * need next.
+ */
+static void ring(struct ch_batcher *batcher, uint32_t bells)
+{
+	if (!bells)
+		return;
+	atomic_fetch_add(&batcher->rung, 1);
+	syscall(SYS_futex, &batcher->rung, FUTEX_WAKE_BITSET_PRIVATE, INT_MAX, NULL, NULL, bells);
+}
+
+/* Until the waiter leads or is answered, or until_us. */
+static void sleep_until(struct ch_batcher *batcher, struct waiter *waiter, int64_t until_us)
+{
+	struct timespec until = { until_us / CH_SECOND, until_us % CH_SECOND * 1000 };
+
+	for (;;) {
+		uint32_t rung = atomic_load(&batcher->rung);
+		enum waiting state = state_of(waiter);
+
+		if (state == LEADS || state == ANSWERED || ch_monotonic_us() >= until_us)
+			return;
+		syscall(SYS_futex, &batcher->rung, FUTEX_WAIT_BITSET_PRIVATE, rung, &until, NULL,
+			waiter->bell);
+	}
+}
+
+/* --- who leads --- */
+
+/*
+ * A message costs both ends two signatures and some wake-ups. So another one goes only if it carries as much
+ * as those under way, or if these are so few that an HSM may be idle, or if somebody has waited for long.
+ */
+static bool may_send(const struct ch_batcher *batcher)
+{
+	if (batcher->appointed || !batcher->queued || batcher->under_way == batcher->options.under_way)
+		return false;
+	return batcher->in_flight < FEW || batcher->queued >= batcher->in_flight ||
+	       ch_monotonic_us() - batcher->queue->since_us >= PATIENCE;
+}
+
+static bool together(const struct waiter *a, const struct waiter *b)
+{
+	return strcmp(a->item->group, b->item->group) == 0;
+}
+
+/* Of the group of who waits longest, who may wait longest: a leader stays until its own deadline, so that a
+ * message that waits longer must have another. */
+static struct waiter *best_leader(const struct ch_batcher *batcher)
+{
+	struct waiter *best = batcher->queue, *waiter;
+
+	DL_FOREACH(batcher->queue, waiter)
+	if (waiter->item->deadline_us > best->item->deadline_us && together(waiter, best))
+		best = waiter;
+	return best;
+}
+
+/* Where a message may go, one of the queue leads it. Returns its bell, or 0. With the lock held. */
+static uint32_t appoint(struct ch_batcher *batcher)
+{
+	if (!may_send(batcher))
+		return 0;
+	batcher->appointed = best_leader(batcher);
+	batcher->queued--;
+	batcher->under_way++;
+	set_state(batcher->appointed, LEADS);
+	return batcher->appointed->bell;
+}
+
 /* --- leading --- */
 
 /* What one leader takes along. */
@@ -72,7 +161,6 @@ struct batch {
 	const void *requests[CH_BATCH_CAP];
 	struct ch_batch_item *results; /* one for each seat */
 	size_t count;
-	int64_t deadline_us;
 };
 
 static void take(struct ch_batcher *batcher, struct batch *batch, struct waiter *waiter)
@@ -82,47 +170,35 @@ static void take(struct ch_batcher *batcher, struct batch *batch, struct waiter 
 	batch->requests[batch->count] = waiter->item->request;
 	batch->seats[batch->count] = waiter;
 	waiter->seat = &batch->seats[batch->count];
-	waiter->state = TAKEN;
-	if (waiter->item->deadline_us > batch->deadline_us)
-		batch->deadline_us = waiter->item->deadline_us;
+	set_state(waiter, TAKEN);
 	batch->count++;
 }
 
-/* The leader's own first, then the others of its group. With the lock held. */
+/* The appointed leader's own first, then the others of its group. With the lock held. */
 static void fill(struct ch_batcher *batcher, struct batch *batch, struct waiter *leader)
 {
 	struct waiter *waiter, *next;
 
-	batch->count = 0;
-	batch->deadline_us = 0;
+	batcher->appointed = NULL;
 	take(batcher, batch, leader);
 	DL_FOREACH_SAFE(batcher->queue, waiter, next)
 	{
 		if (batch->count == CH_BATCH_CAP)
 			break;
-		/* Who was given a slot takes along what is left. */
-		if (waiter->state == QUEUED && strcmp(waiter->item->group, leader->item->group) == 0)
-			take(batcher, batch, waiter);
+		if (!together(waiter, leader) ||
+		    waiter->item->deadline_us > leader->item->deadline_us + SLACK)
+			continue;
+		take(batcher, batch, waiter);
+		batcher->queued--;
 	}
+	batcher->in_flight += batch->count;
 }
 
-/* The slot goes to who waits longest, or is free again. With the lock held. */
-static void hand_over(struct ch_batcher *batcher)
+/* Returns the bells of who sleeps; each may be gone as soon as its state is set. With the lock held. */
+static uint32_t hand_out(struct batch *batch)
 {
-	struct waiter *waiter;
+	uint32_t bells = 0;
 
-	DL_FOREACH(batcher->queue, waiter)
-	if (waiter->state == QUEUED) {
-		waiter->state = LEADS;
-		sem_post(&waiter->wake);
-		return;
-	}
-	batcher->under_way--;
-}
-
-/* With the lock held: from now on nobody of them leaves without its post. */
-static void hand_out(struct batch *batch)
-{
 	for (size_t i = 0; i < batch->count; i++) {
 		struct waiter *waiter = batch->seats[i];
 
@@ -134,122 +210,120 @@ static void hand_out(struct batch *batch)
 		waiter->item->done = batch->results[i].done;
 		if (!waiter->item->done)
 			waiter->item->err = batch->results[i].err;
-		waiter->state = ANSWERED;
+		if (i > 0) /* the leader is awake */
+			bells |= waiter->bell;
+		set_state(waiter, ANSWERED);
 	}
+	return bells;
 }
 
-/* Without the lock, which who is woken needs next. The leader is awake. */
-static void wake_all(const struct batch *batch, const struct waiter *leader)
+/* The slot is given on when all are awake: most of them ask again at once, and go along. */
+static void finish(struct ch_batcher *batcher, struct batch *batch)
 {
-	for (size_t i = 0; i < batch->count; i++)
-		if (batch->seats[i] && batch->seats[i] != leader)
-			sem_post(&batch->seats[i]->wake);
+	uint32_t bells;
+
+	pthread_mutex_lock(&batcher->lock);
+	bells = hand_out(batch);
+	pthread_mutex_unlock(&batcher->lock);
+	ring(batcher, bells);
+	pthread_mutex_lock(&batcher->lock);
+	batcher->in_flight -= batch->count;
+	batcher->under_way--;
+	bells = appoint(batcher);
+	pthread_mutex_unlock(&batcher->lock);
+	ring(batcher, bells);
 }
 
-/* With the lock held, which is given up at the end; a slot is this waiter's. */
+/* With the lock held, which is given up. */
 static void lead(struct ch_batcher *batcher, struct waiter *leader)
 {
+	int64_t deadline_us = leader->item->deadline_us;
 	struct batch *batch = ch_alloc(sizeof(*batch));
+	uint32_t bells;
 	void *message;
 
 	fill(batcher, batch, leader);
+	bells = appoint(batcher);
 	batch->results = ch_alloc(batch->count * sizeof(*batch->results));
 	/* Copied under the lock: afterwards whoever waits may leave, and its request with it. */
 	message = batcher->options.copy(batcher->options.state, leader->item->group, batch->requests,
 					batch->count);
 	pthread_mutex_unlock(&batcher->lock);
-	batcher->options.send(batcher->options.state, message, batch->deadline_us, batch->results,
-			      batch->count);
-	pthread_mutex_lock(&batcher->lock);
-	hand_over(batcher);
-	hand_out(batch);
-	pthread_mutex_unlock(&batcher->lock);
-	wake_all(batch, leader);
+	ring(batcher, bells);
+	batcher->options.send(batcher->options.state, message, deadline_us, batch->results, batch->count);
+	finish(batcher, batch);
 	free(batch->results);
 	free(batch);
 }
 
 /* --- waiting --- */
 
-/* With the lock held: what is under way or queued goes on without this waiter. */
-static void leave(struct ch_batcher *batcher, struct waiter *waiter)
+/* At its deadline: what is under way or queued goes on without this waiter. Returns whom to wake. With the
+ * lock held. */
+static uint32_t leave(struct ch_batcher *batcher, struct waiter *waiter)
 {
-	if (waiter->state == TAKEN) {
-		*waiter->seat = NULL;
-	} else {
-		DL_DELETE(batcher->queue, waiter);
-		if (waiter->state == LEADS)
-			hand_over(batcher);
-	}
 	ch_fail(&waiter->item->err, CH_UNAVAILABLE, "no answer in time");
 	waiter->item->err.retryable = true;
+	if (state_of(waiter) == TAKEN) {
+		*waiter->seat = NULL;
+		return 0;
+	}
+	DL_DELETE(batcher->queue, waiter);
+	if (state_of(waiter) == QUEUED) {
+		batcher->queued--;
+		return 0;
+	}
+	batcher->appointed = NULL;
+	batcher->under_way--;
+	return appoint(batcher);
 }
 
-/* True where it was woken, false where its deadline passed first. */
-static bool wait_wake(struct waiter *waiter)
+/* What a waiter finds when it looks, with the lock held, which is given up. True: it has its end. */
+static bool look(struct ch_batcher *batcher, struct waiter *waiter)
 {
-	int64_t deadline_us = waiter->item->deadline_us;
-	struct timespec until = { deadline_us / CH_SECOND, deadline_us % CH_SECOND * 1000 };
+	bool late = ch_monotonic_us() >= waiter->item->deadline_us;
+	bool answered = state_of(waiter) == ANSWERED;
+	uint32_t bells = 0;
 
-	while (sem_clockwait(&waiter->wake, CLOCK_MONOTONIC, &until) != 0)
-		if (errno != EINTR)
-			return false;
-	WOKEN_BY_POST(&waiter->wake);
-	return true;
-}
-
-/* The deadline passed. An answer that was handed out at the same moment counts, and its post must be taken.
- */
-static void give_up(struct ch_batcher *batcher, struct waiter *waiter)
-{
-	bool answered;
-
-	pthread_mutex_lock(&batcher->lock);
-	answered = waiter->state == ANSWERED;
-	if (!answered)
-		leave(batcher, waiter);
+	if (late && !answered)
+		bells = leave(batcher, waiter);
+	else if (state_of(waiter) == QUEUED)
+		bells = appoint(batcher);
+	if (!late && batcher->appointed == waiter) {
+		lead(batcher, waiter);
+		return true;
+	}
 	pthread_mutex_unlock(&batcher->lock);
-	while (answered && sem_wait(&waiter->wake) != 0)
-		;
-}
-
-static bool enter(struct ch_batcher *batcher, struct waiter *waiter)
-{
-	DL_APPEND(batcher->queue, waiter);
-	if (batcher->under_way == batcher->options.under_way)
-		return false;
-	batcher->under_way++;
-	waiter->state = LEADS;
-	return true;
+	ring(batcher, bells);
+	return late || answered;
 }
 
 static void serve(struct ch_batcher *batcher, struct waiter *waiter)
 {
-	bool leads;
+	int64_t deadline_us = waiter->item->deadline_us;
 
 	pthread_mutex_lock(&batcher->lock);
-	leads = enter(batcher, waiter);
-	if (!leads) {
-		pthread_mutex_unlock(&batcher->lock);
-		if (!wait_wake(waiter)) {
-			give_up(batcher, waiter);
-			return;
-		}
-		if (waiter->state == ANSWERED)
-			return;
+	waiter->bell = UINT32_C(1) << batcher->bells++ % 32;
+	DL_APPEND(batcher->queue, waiter);
+	batcher->queued++;
+	while (!look(batcher, waiter)) {
+		int64_t now_us = ch_monotonic_us(), waited_us = now_us - waiter->since_us;
+		int64_t soon_us = now_us + (waited_us > PATIENCE ? waited_us : PATIENCE);
+		bool taken = state_of(waiter) == TAKEN;
+
+		sleep_until(batcher, waiter, taken || deadline_us < soon_us ? deadline_us : soon_us);
+		if (state_of(waiter) == ANSWERED)
+			return; /* without the lock */
 		pthread_mutex_lock(&batcher->lock);
 	}
-	lead(batcher, waiter);
 }
 
 bool ch_batcher_run(struct ch_batcher *batcher, struct ch_batch_item *item, struct ch_error *err)
 {
-	struct waiter waiter = { .item = item, .state = QUEUED };
+	struct waiter waiter = { .item = item, .state = QUEUED, .since_us = ch_monotonic_us() };
 
 	item->done = false;
-	sem_init(&waiter.wake, 0, 0);
 	serve(batcher, &waiter);
-	sem_destroy(&waiter.wake);
 	if (!item->done && err)
 		*err = item->err;
 	return item->done;

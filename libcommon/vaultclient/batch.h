@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * batch.h: gathers what many threads ask for at the same time into few messages. While as many messages are
- * under way as may be, what comes next waits and goes with the next one; a lone caller waits for nobody.
+ * under way as may be, or one that carries more than what waits, what comes next waits and goes with the next
+ * one, but for 20 ms at most where one may go; a lone caller waits for nobody.
  * Knows no bus: what sends is given (vaultclient.c), so that it is tested by itself.
  */
 #ifndef CH_VAULTCLIENT_BATCH_H
@@ -30,10 +31,11 @@ struct ch_batch_options {
 	size_t under_way; /* messages at the same time, at the most */
 	/*
 	 * Makes what is sent of these requests (which may not be looked at afterwards), all of one group.
-	 * Called without any lock. deadline_us is the latest of all items'.
+	 * Called with the batcher's lock held.
 	 */
 	void *(*copy)(void *state, const char *group, const void *const *requests, size_t count);
-	/* Sends it, waits, and gives each item its result or error. Frees `message`. */
+	/* Sends it, waits until deadline_us at the most (that of the thread that calls it), and gives each
+	 * item its result or error. Frees `message`. */
 	void (*send)(void *state, void *message, int64_t deadline_us, struct ch_batch_item *results,
 		     size_t count);
 	void *state;

@@ -26,6 +26,7 @@ struct peer {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool open;                /* guarded by lock */
+	size_t passes;            /* guarded by lock: so many messages are answered before it opens */
 	size_t waiting, messages; /* guarded by lock: inside send; ever sent */
 	size_t largest, most;     /* items of a message; messages at a time */
 	bool fails, mixed;
@@ -63,13 +64,22 @@ static void answer(struct peer *peer, const struct sent *sent, struct ch_batch_i
 	}
 }
 
+static void fail_late(struct ch_batch_item *results, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		ch_fail(&results[i].err, CH_UNAVAILABLE, "no answer");
+		results[i].err.retryable = true;
+	}
+}
+
 static void send_to(void *state, void *message, int64_t deadline_us, struct ch_batch_item *results,
 		    size_t count)
 {
 	struct peer *peer = state;
 	struct sent *sent = message;
 
-	(void)deadline_us;
+	struct timespec deadline = { deadline_us / CH_SECOND, deadline_us % CH_SECOND * 1000 };
+
 	pthread_mutex_lock(&peer->lock);
 	peer->messages++;
 	peer->waiting++;
@@ -78,10 +88,15 @@ static void send_to(void *state, void *message, int64_t deadline_us, struct ch_b
 	if (count > peer->largest)
 		peer->largest = count;
 	pthread_cond_broadcast(&peer->changed);
-	while (!peer->open)
-		pthread_cond_wait(&peer->changed, &peer->lock);
+	while (!peer->open && !peer->passes && ch_monotonic_us() < deadline_us)
+		pthread_cond_timedwait(&peer->changed, &peer->lock, &deadline);
 	peer->waiting--;
-	answer(peer, sent, results);
+	if (peer->open || peer->passes)
+		answer(peer, sent, results);
+	else
+		fail_late(results, count);
+	if (!peer->open && peer->passes)
+		peer->passes--;
 	pthread_mutex_unlock(&peer->lock);
 	free(sent);
 }
@@ -93,8 +108,13 @@ static struct peer *new_peer(size_t under_way, bool open)
 		.under_way = under_way, .copy = copy, .send = send_to, .state = peer
 	};
 
+	pthread_condattr_t monotonic;
+
 	pthread_mutex_init(&peer->lock, NULL);
-	pthread_cond_init(&peer->changed, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&peer->changed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	peer->open = open;
 	peer->batcher = ch_batcher_new(&options);
 	return peer;
@@ -113,6 +133,22 @@ static void open_gate(struct peer *peer)
 	pthread_mutex_lock(&peer->lock);
 	peer->open = true;
 	pthread_cond_broadcast(&peer->changed);
+	pthread_mutex_unlock(&peer->lock);
+}
+
+static void let_one_pass(struct peer *peer)
+{
+	pthread_mutex_lock(&peer->lock);
+	peer->passes++;
+	pthread_cond_broadcast(&peer->changed);
+	pthread_mutex_unlock(&peer->lock);
+}
+
+static void wait_messages(struct peer *peer, size_t count)
+{
+	pthread_mutex_lock(&peer->lock);
+	while (peer->messages < count)
+		pthread_cond_wait(&peer->changed, &peer->lock);
 	pthread_mutex_unlock(&peer->lock);
 }
 
@@ -264,6 +300,56 @@ static void who_leaves_at_the_deadline_spoils_nothing(void **state)
 	free_peer(peer);
 }
 
+/* The message goes on, for the sake of another item that may wait longer. */
+static void a_leader_leaves_at_its_own_deadline(void **state)
+{
+	struct peer *peer = new_peer(1, false);
+	struct asker first, hasty, patient;
+	int64_t began = ch_monotonic_us();
+
+	(void)state;
+	start(&first, peer, "a", 0, 1, 300 * CH_MILLISECOND);
+	wait_waiting(peer, 1);
+	start(&hasty, peer, "a", 1, 1, 600 * CH_MILLISECOND); /* waits longest when the slot is free */
+	nanosleep(&(struct timespec){ 0, 50 * 1000 * 1000 }, NULL);
+	start(&patient, peer, "a", 2, 1, CH_MINUTE);
+	pthread_join(first.thread, NULL);
+	pthread_join(hasty.thread, NULL);
+	assert_int_equal(hasty.late, 1);
+	assert_true(ch_monotonic_us() - began < 30 * CH_SECOND);
+	open_gate(peer);
+	pthread_join(patient.thread, NULL);
+	assert_int_equal(patient.right, 1);
+	free_peer(peer);
+}
+
+/* With much under way a small message waits for company, but not for ever. */
+static void nobody_waits_for_long_while_a_slot_is_free(void **state)
+{
+	struct peer *peer = new_peer(2, false);
+	struct asker askers[23];
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		start(&askers[i], peer, "a", i, 1, CH_MINUTE);
+		wait_waiting(peer, (size_t)i + 1);
+	}
+	for (int i = 2; i < 22; i++)
+		start(&askers[i], peer, "a", i, 1, CH_MINUTE);
+	nanosleep(&(struct timespec){ 0, 200 * 1000 * 1000 }, NULL); /* until they queue */
+	let_one_pass(peer);
+	wait_messages(peer, 3); /* with the twenty */
+	let_one_pass(peer);     /* one of those before: its slot is free */
+	start(&askers[22], peer, "a", 22, 1, CH_MINUTE);
+	wait_messages(peer, 4);
+	open_gate(peer);
+	for (int i = 0; i < 23; i++) {
+		pthread_join(askers[i].thread, NULL);
+		assert_int_equal(askers[i].right, 1);
+	}
+	free_peer(peer);
+}
+
 /* Threads that give up all the time, among others that do not. */
 static void impatient_callers_among_patient_ones(void **state)
 {
@@ -291,6 +377,8 @@ int main(void)
 		cmocka_unit_test(many_threads_and_groups_each_get_their_own_answer),
 		cmocka_unit_test(an_error_is_each_ones_own),
 		cmocka_unit_test(who_leaves_at_the_deadline_spoils_nothing),
+		cmocka_unit_test(a_leader_leaves_at_its_own_deadline),
+		cmocka_unit_test(nobody_waits_for_long_while_a_slot_is_free),
 		cmocka_unit_test(impatient_callers_among_patient_ones),
 	};
 
