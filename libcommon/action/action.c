@@ -205,23 +205,13 @@ static bool take_named(struct ch_view *in, const char *wanted, char **value, str
 	       ch_fail(err, CH_INVALID, "the action's document has '%.40s' where '%s' belongs", name, wanted);
 }
 
-static bool read_time(const char *text, int64_t *time_us, struct ch_error *err)
-{
-	struct tm parts = { 0 };
-	const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-
-	if (!rest || *rest)
-		return ch_fail(err, CH_INVALID, "'%.40s' is not a time as 2026-11-21T04:30:00Z", text);
-	*time_us = (int64_t)timegm(&parts) * CH_SECOND;
-	return true;
-}
-
 static bool take_time(struct ch_view *in, const char *name, int64_t *time_us, struct ch_error *err)
 {
 	CH_AUTO(ch_string) text = NULL;
 
 	return take_named(in, name, &text, err) &&
-	       (read_time(text, time_us, err) || ch_fail_in(err, "%s", name));
+	       (ch_time_read(text, time_us) ||
+		ch_fail(err, CH_INVALID, "%s: '%.40s' is not a time as 2026-11-21T04:30:00Z", name, text));
 }
 
 static bool copy_named(struct ch_view *in, const char *name, char *to, size_t room, struct ch_error *err)

@@ -3,6 +3,7 @@
 #include "clock/clock.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static int64_t read_clock(clockid_t id)
@@ -54,4 +55,20 @@ const char *ch_time_text(int64_t time_us, char text[CH_TIME_TEXT_SIZE])
 	else
 		snprintf(text + used, CH_TIME_TEXT_SIZE - used, "Z");
 	return text;
+}
+
+bool ch_time_read(const char *text, int64_t *time_us)
+{
+	struct tm parts = { 0 };
+	char again[CH_TIME_TEXT_SIZE];
+	const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+
+	*time_us = 0;
+	if (!rest || *rest || rest - text != 20) /* strptime takes a year of two digits */
+		return false;
+	*time_us = (int64_t)timegm(&parts) * CH_SECOND;
+	if (strcmp(ch_time_text(*time_us, again), text) == 0)
+		return true;
+	*time_us = 0; /* such as 30 February, or a year of three digits */
+	return false;
 }

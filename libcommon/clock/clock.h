@@ -4,6 +4,7 @@
 #ifndef CH_CLOCK_H
 #define CH_CLOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,5 +30,7 @@ int64_t ch_monotonic_us(void);
  * 32 bytes. */
 #define CH_TIME_TEXT_SIZE 32
 const char *ch_time_text(int64_t time_us, char text[CH_TIME_TEXT_SIZE]);
+/* Of whole seconds, exactly as ch_time_text writes them. False: it is no such text; *time_us is then 0. */
+bool ch_time_read(const char *text, int64_t *time_us);
 
 #endif

@@ -44,9 +44,32 @@ static void time_is_written_as_rfc_3339(void **state)
 	assert_string_equal(ch_time_text(-1, text), "1969-12-31T23:59:59.999999Z");
 }
 
+static void a_time_is_read_as_it_is_written(void **state)
+{
+	const char *no_times[] = { "",
+				   "2026-11-21",
+				   "2026-11-21T10:00:00",
+				   "2026-11-21T10:00:00Z ",
+				   "2026-02-30T10:00:00Z",
+				   "2026-11-21 10:00:00Z",
+				   "2026-11-21T10:00:60Z",
+				   "26-11-21T10:00:00Z" };
+	int64_t time_us;
+
+	(void)state;
+	assert_true(ch_time_read("2026-11-21T10:00:00Z", &time_us));
+	assert_int_equal(time_us, INT64_C(1795255200) * CH_SECOND);
+	for (size_t i = 0; i < sizeof(no_times) / sizeof(no_times[0]); i++) {
+		if (ch_time_read(no_times[i], &time_us))
+			fail_msg("'%s' was read", no_times[i]);
+		assert_int_equal(time_us, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_time_is_read_as_it_is_written),
 		cmocka_unit_test(a_clock_can_be_moved),
 		cmocka_unit_test(the_system_clock_is_the_operating_systems),
 		cmocka_unit_test(time_is_written_as_rfc_3339),
