@@ -65,14 +65,16 @@ def test_check_shows_all_down_to_the_octets_and_makes_nothing(vault, place):
     assert f"SHA-256 of the document: {hashlib.sha256(DOCUMENT.encode()).hexdigest()}" in shown.stdout
     assert re.findall(r"^Step \d: .*", shown.stdout, re.M) == [
         "Step 1: key of 'example-root', in the vault's HSMs", "Step 2: certificate of 'example-root', signed by its own key",
-        "Step 3: key of 'example-issuing', in the vault's HSMs", "Step 4: certificate of 'example-issuing', signed by the key of example-root"]
-    octets = [bytes.fromhex(re.sub(r"\s", "", found)) for found in re.findall(r"TBSCertificate, \d+ octets:\n((?:    [0-9a-f]+\n)+)", shown.stdout)]
+        "Step 3: key of 'example-issuing', in the vault's HSMs", "Step 4: certificate of 'example-issuing', signed by the key of example-root",
+        "Step 5: CRL of 'example-root'"]
+    octets = [bytes.fromhex(re.sub(r"\s", "", found)) for found in re.findall(r"TBSCert(?:ificate|List), \d+ octets:\n((?:    [0-9a-f]+\n)+)", shown.stdout)]
     digests = re.findall(r"tbs-sha256: ([0-9a-f]{64})", shown.stdout)
-    assert [hashlib.sha256(tbs).hexdigest() for tbs in octets] == digests and len(digests) == 2
+    assert [hashlib.sha256(tbs).hexdigest() for tbs in octets] == digests and len(digests) == 3
     for tbs in octets:
         path = vault.file(tbs)
         assert "Example Root CA" in openssl("asn1parse", "-inform", "DER", "-in", path)
     assert "published" in shown.stdout.lower() and "example-issuing-chain.pem: certificate of example-issuing, chain" in shown.stdout
+    assert "example-root.crl: CRL of example-root" in shown.stdout and "No Revoked Certificates." in shown.stdout
     assert vault.psql("SELECT (SELECT count(*) FROM keys) + (SELECT count(*) FROM actions)") == "0"
 
 
@@ -87,6 +89,9 @@ def test_check_shows_all_down_to_the_octets_and_makes_nothing(vault, place):
     (("ca: example-root, form: der", "ca: nobody, form: der"), "'example-root.cer' is of CA 'nobody'"),
     (("form: der", "form: jks"), "jks"),
     (("publish:", "publishes:"), "unknown key 'publishes'"),
+    (("validity: 190d", "validity: 201d"), "CRL of 'example-root': validity of 17366400 s is beyond crl.validity"),
+    (("ca: example-root, number: 1", "ca: nobody, number: 1"), "crls: CA 'nobody' is not here"),
+    (("ca: example-root, form: crl", "ca: example-issuing, form: crl"), "'example-root.crl' is a CRL of 'example-issuing', which crls does not make"),
     (("crl: http://", "crl: https://"), "urls.crl 'https://"),
 ])
 def test_a_document_that_cannot_be_is_refused_by_check_and_by_run(vault, tmp_path, change, words):
@@ -145,6 +150,9 @@ def test_openssl_verifies_the_hierarchy(place):
     for words in ("Subject: C = CH, O = Example, CN = Example Issuing CA 1", "Issuer: C = CH, O = Example, CN = Example Root CA",
                   "CA:TRUE, pathlen:0", "http://pki.example/crl/example-root.crl", "http://pki.example/ca/example-root.cer"):
         assert words in text, text
+    openssl("crl", "-inform", "DER", "-in", published / "example-root.crl", "-CAfile", root, "-noout")
+    openssl("crl", "-inform", "DER", "-in", published / "example-root.crl", "-out", place / "root-crl.pem")
+    openssl("verify", "-x509_strict", "-crl_check", "-CRLfile", place / "root-crl.pem", "-CAfile", root, published / "example-issuing.pem")
     chain = (published / "example-issuing-chain.pem").read_text()
     assert chain == (published / "example-issuing.pem").read_text() + root.read_text()
 
@@ -163,7 +171,7 @@ def test_openssl_verifies_the_transcript_and_every_approval(vault, place):
     for digest, file in re.findall(r"^([0-9a-f]{64})  (published/\S+)$", transcript, re.M):
         assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest
     assert "Quorum (version 1): 2 of these officers" in transcript
-    for step in ("example-root.key", "example-root.certificate", "example-issuing.key", "example-issuing.certificate"):
+    for step in ("example-root.key", "example-root.certificate", "example-issuing.key", "example-issuing.certificate", "example-root.crl"):
         for line in (folder / f"{step}.action").read_text().splitlines():
             assert f"| {line}\n" in transcript
         for officer in ("officer", "second"):
@@ -268,6 +276,43 @@ publish:
     document.write_text(document.read_text().replace(f"{place}/root.pem", f"{tmp_path}/nobodys.pem"))
     done = ceremony(vault, document, tmp_path / "other", *officers(vault, "second", "third"))
     assert done.returncode == NOT_FOUND and "existing CA 'example-root': the vault has no such key" in done.stderr
+
+
+def test_a_later_ceremony_makes_the_next_crl_and_none_before_it(vault, place, tmp_path):
+    serial = openssl("x509", "-in", place / "out" / "published" / "example-issuing.pem", "-noout", "-serial").strip().partition("=")[2]
+    text = f"""\
+name: crl-2
+existing:
+  - {{ name: example-root, certificate: {place}/root.pem }}
+crls:
+  - ca: example-root
+    number: 2
+    validity: 180d
+    revoked: [{{ serial: "{serial}", date: "2026-11-20T12:00:00Z", reason: cACompromise }}]
+publish:
+  - {{ file: example-root.crl, ca: example-root, form: crl }}
+"""
+    document, folder = tmp_path / "crl-2.yaml", tmp_path / "out"
+    document.write_text(text)
+    done = ceremony(vault, document, folder, *officers(vault, "officer"))
+    assert done.returncode == UNAVAILABLE and "CRL of 'example-root': crl waits for officers: 1 of 2" in done.stderr, done.stderr
+    done = ceremony(vault, document, folder, *officers(vault, "third"))
+    assert done.returncode == 0 and f"Serial Number: {serial}" in done.stderr, done.stderr
+    openssl("crl", "-inform", "DER", "-in", folder / "published" / "example-root.crl", "-out", tmp_path / "crl.pem")
+    shown = openssl("crl", "-in", tmp_path / "crl.pem", "-CAfile", place / "root.pem", "-noout", "-text", "-crlnumber")
+    assert "crlNumber=0x02" in shown and "CA Compromise" in shown and "Nov 20 12:00:00 2026 GMT" in shown, shown
+    revoked = run("openssl", "verify", "-crl_check", "-CRLfile", tmp_path / "crl.pem", "-CAfile", place / "root.pem",
+                  place / "out" / "published" / "example-issuing.pem")
+    assert revoked.returncode != 0 and "certificate revoked" in revoked.stderr
+
+    # The vault holds the number, whatever a document says.
+    document.write_text(text.replace("number: 2", "number: 1").replace("crl-2", "crl-1-again"))
+    done = ceremony(vault, document, tmp_path / "other", *officers(vault, "officer", "second"))
+    assert done.returncode == FAILED or done.returncode == DENIED, done.stderr
+    assert "number" in done.stderr and not (tmp_path / "other" / "example-root.crl.der").exists(), done.stderr
+    document.write_text(text.replace("2026-11-20T12:00:00Z", "2026-11-20"))
+    done = chancery("ceremony", "check", document)
+    assert done.returncode == FAILED and "CRL of 'example-root': date '2026-11-20' is no time such as" in done.stderr
 
 
 # --- and an HSM that is lost afterwards ---

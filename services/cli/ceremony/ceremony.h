@@ -18,6 +18,8 @@
 
 #include "issuance/ca_making.h"
 
+#include <stdio.h>
+
 /* --- the document (file.c) --- */
 
 struct ceremony_existing { /* a CA of the same vault that signs here and was made before */
@@ -25,16 +27,28 @@ struct ceremony_existing { /* a CA of the same vault that signs here and was mad
 	char *certificate; /* file, PEM */
 	struct ch_ca_urls urls;
 };
+struct ceremony_revoked {
+	char *serial; /* hex */
+	char *date;
+	char *reason;
+};
+struct ceremony_crl {
+	char *ca;
+	int64_t number;
+	int64_t validity_us;
+	struct ch_conf_list revoked; /* struct ceremony_revoked */
+};
 struct ceremony_publication {
 	char *file;
 	char *ca;
-	char *form; /* "der", "pem", "chain" */
+	char *form; /* "der", "pem", "chain", "crl" */
 };
 struct ceremony_file {
 	char *name;
 	char *tenant;
 	struct ch_conf_list existing; /* struct ceremony_existing */
 	struct ch_conf_list cas;      /* struct ch_ca_document, in the order in which they are made */
+	struct ch_conf_list crls;     /* struct ceremony_crl */
 	struct ch_conf_list publish;  /* struct ceremony_publication */
 };
 extern const struct ch_conf_schema ceremony_schema;
@@ -50,11 +64,16 @@ CH_MUST_USE bool ceremony_read(const char *path, struct ceremony_document *docum
 void ceremony_document_free(struct ceremony_document *document);
 CH_DEFINE_AUTO_VALUE(ceremony_document, struct ceremony_document, ceremony_document_free)
 
-/* --- the CAs (plan.c) --- */
+/* --- the CAs and CRLs (plan.c, crl.c) --- */
 
 struct ceremony_plan {
 	struct ch_ca *cas; /* first those that exist, then those that are made */
 	size_t existing, count;
+	struct ceremony_made_crl {
+		const struct ceremony_crl *asked; /* borrowed from the document */
+		struct ch_bytes tbs, der;
+	} * crls;
+	size_t crl_count;
 };
 /* The CAs by name, with the certificates of those that exist; nothing planned or made yet. Copies what it
  * needs. */
@@ -85,6 +104,8 @@ char *ceremony_path(const struct ceremony_folder *folder, const char *name); /* 
 /* *found false: it is not there yet. */
 CH_MUST_USE bool ceremony_load(const struct ceremony_folder *folder, const char *name,
 			       struct ch_bytes *content, bool *found, struct ch_error *err);
+CH_MUST_USE bool ceremony_forget(const struct ceremony_folder *folder, const char *name,
+				 struct ch_error *err);
 CH_MUST_USE bool ceremony_save(const struct ceremony_folder *folder, const char *name, struct ch_view content,
 			       struct ch_error *err);
 /* A line of the journal, with the time, in the folder and on standard error. */
@@ -132,6 +153,24 @@ CH_MUST_USE bool ceremony_approve(struct ceremony_run *run, const char *step, Ch
 
 /* The CA at this index of the plan: its key, its TBSCertificate, its certificate. (make.c) */
 CH_MUST_USE bool ceremony_make(struct ceremony_run *run, size_t index, struct ch_error *err);
+/* DER of an earlier run: over these octets (size 0: not asked), and the signature verifies. CH_CONFLICT. */
+CH_MUST_USE bool ceremony_check_signed(struct ch_view der, struct ch_view to_be_signed,
+				       const struct ch_ca *issuing, struct ch_error *err);
+/* The CRL at this index of the plan; its CA is made, or exists. (crl.c) */
+CH_MUST_USE bool ceremony_make_crl(struct ceremony_run *run, size_t index, struct ch_error *err);
+/* Its TBSCertList as of this time, and the fields of the action over it. */
+CH_MUST_USE bool ceremony_write_crl(const struct ceremony_plan *plan, struct ceremony_made_crl *crl,
+				    int64_t this_update_us, struct ch_error *err);
+#define CEREMONY_CRL_FIELDS 4
+struct ceremony_crl_fields {
+	struct ch_action_field fields[CEREMONY_CRL_FIELDS]; /* of the action crl */
+	char digest[65], number[17], next_update[CH_TIME_TEXT_SIZE];
+};
+CH_MUST_USE bool ceremony_crl_fields(const struct ceremony_plan *plan, const struct ceremony_made_crl *crl,
+				     struct ceremony_crl_fields *fields, struct ch_error *err);
+/* As OpenSSL writes it. */
+CH_MUST_USE bool ceremony_print_crl(FILE *out, const struct ceremony_plan *plan,
+				    const struct ceremony_made_crl *crl, struct ch_error *err);
 /* Files under the folder's published/. (publish.c) */
 CH_MUST_USE bool ceremony_publish(struct ceremony_run *run, struct ch_error *err);
 /* One published file's octets, without its file. */

@@ -7,6 +7,7 @@
 #include "cli.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define HEX_OCTETS 40 /* on a line */
 
@@ -55,13 +56,34 @@ static bool print_certificate(const struct ch_ca *ca, const struct ch_ca *parent
 	return true;
 }
 
+static bool print_crl(const struct ceremony_plan *plan, const struct ceremony_made_crl *crl,
+		      struct ch_error *err)
+{
+	CH_AUTO(ch_string) key = ch_format("(the key of %s)", crl->asked->ca);
+	struct ceremony_crl_fields named;
+
+	if (!ceremony_crl_fields(plan, crl, &named, err))
+		return false;
+	named.fields[0].value = key;
+	print_fields(ch_action_kind_name(CHANCERY__ACTION_KIND__ACTION_CRL), named.fields,
+		     CH_COUNT(named.fields));
+	if (!ceremony_print_crl(stdout, plan, crl, err))
+		return false;
+	printf("  TBSCertList, %zu octets:\n", crl->tbs.size);
+	print_octets(ch_view_of(&crl->tbs));
+	return true;
+}
+
 static void print_publications(const struct ceremony_file *file)
 {
 	const struct ceremony_publication *items = file->publish.items;
 
 	printf("\nPublished:\n");
 	for (size_t i = 0; i < file->publish.count; i++)
-		printf("  %s: certificate of %s, %s\n", items[i].file, items[i].ca, items[i].form);
+		printf("  %s: %s of %s%s%s\n", items[i].file,
+		       strcmp(items[i].form, "crl") ? "certificate" : "CRL", items[i].ca,
+		       strcmp(items[i].form, "crl") ? ", " : "",
+		       strcmp(items[i].form, "crl") ? items[i].form : "");
 	if (!file->publish.count)
 		printf("  nothing\n");
 }
@@ -85,6 +107,11 @@ bool cli_ceremony_check(struct cli *cli, struct ch_error *err)
 		printf("\nStep %zu: certificate of '%s', signed by %s%s\n", ++step, ca->document.name,
 		       parent ? "the key of " : "its own key", parent ? parent->document.name : "");
 		if (!print_certificate(ca, parent, err))
+			return false;
+	}
+	for (size_t i = 0; i < plan.crl_count; i++) {
+		printf("\nStep %zu: CRL of '%s'\n", ++step, plan.crls[i].asked->ca);
+		if (!print_crl(&plan, &plan.crls[i], err))
 			return false;
 	}
 	print_publications(&document.file);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define CAS_CAP       16
+#define REVOKED_CAP   1024
 #define FILES_CAP     64
 #define FILE_NAME_CAP 128
 
@@ -20,14 +21,40 @@ static const struct ch_conf_field existing_fields[] = {
 static const struct ch_conf_schema existing_schema = { "existing", existing_fields,
 						       CH_COUNT(existing_fields) };
 
+static const struct ch_conf_field revoked_fields[] = {
+	CH_CONF_FIELD(struct ceremony_revoked, serial, CH_CONF_STRING, .required = true,
+		      .help = "serial number, hex"),
+	CH_CONF_FIELD(struct ceremony_revoked, date, CH_CONF_STRING, .required = true,
+		      .help = "since when: \"2027-01-31T12:00:00Z\""),
+	CH_CONF_FIELD(struct ceremony_revoked, reason, CH_CONF_STRING, .default_text = "unspecified",
+		      .choices = "unspecified|keyCompromise|cACompromise|affiliationChanged|superseded|"
+				 "cessationOfOperation|privilegeWithdrawn|aACompromise",
+		      .help = "RFC 5280 §5.3.1"),
+};
+static const struct ch_conf_schema revoked_schema = { "revoked", revoked_fields, CH_COUNT(revoked_fields) };
+
+static const struct ch_conf_field crl_fields[] = {
+	CH_CONF_FIELD(struct ceremony_crl, ca, CH_CONF_STRING, .required = true, .help = "whose CRL"),
+	CH_CONF_FIELD(struct ceremony_crl, number, CH_CONF_INTEGER, .required = true, .min = 1,
+		      .max = INT64_C(1) << 53, .help = "cRLNumber: above that of the CA's last CRL"),
+	CH_CONF_NAMED("validity", struct ceremony_crl, validity_us, CH_CONF_DURATION, .required = true,
+		      .min = CH_HOUR, .max = 400 * CH_DAY,
+		      .help = "nextUpdate - thisUpdate; at most crl.validity of the CA's document"),
+	CH_CONF_NAMED("revoked", struct ceremony_crl, revoked, CH_CONF_SECTION_LIST, .min = 0,
+		      .max = REVOKED_CAP, .schema = &revoked_schema,
+		      .element_size = sizeof(struct ceremony_revoked), .help = "what it lists"),
+};
+static const struct ch_conf_schema crl_schema = { "crls", crl_fields, CH_COUNT(crl_fields) };
+
 static const struct ch_conf_field publication_fields[] = {
 	CH_CONF_FIELD(struct ceremony_publication, file, CH_CONF_STRING, .required = true,
 		      .help = "its name under published/: letters, digits, '.', '_' and '-'"),
 	CH_CONF_FIELD(struct ceremony_publication, ca, CH_CONF_STRING, .required = true,
-		      .help = "whose certificate"),
+		      .help = "of which CA"),
 	CH_CONF_FIELD(struct ceremony_publication, form, CH_CONF_STRING, .default_text = "pem",
-		      .choices = "der|pem|chain",
-		      .help = "chain: PEM, with the certificates of the CAs above it, the root last"),
+		      .choices = "der|pem|chain|crl",
+		      .help = "of the certificate: der, pem, chain (PEM, the CAs above it after it); crl: "
+			      "its CRL, DER"),
 };
 static const struct ch_conf_schema publication_schema = { "publish", publication_fields,
 							  CH_COUNT(publication_fields) };
@@ -42,10 +69,12 @@ static const struct ch_conf_field fields[] = {
 		      .element_size = sizeof(struct ceremony_existing),
 		      .help = "CAs of the same vault that sign here and were made before"),
 	CH_CONF_NAMED(
-		"cas", struct ceremony_file, cas, CH_CONF_SECTION_LIST, .required = true, .min = 1,
-		.max = CAS_CAP, .schema = &ch_ca_document_schema,
-		.element_size = sizeof(struct ch_ca_document),
+		"cas", struct ceremony_file, cas, CH_CONF_SECTION_LIST, .min = 0, .max = CAS_CAP,
+		.schema = &ch_ca_document_schema, .element_size = sizeof(struct ch_ca_document),
 		.help = "CA documents, in the order in which they are made: a parent before its children"),
+	CH_CONF_NAMED("crls", struct ceremony_file, crls, CH_CONF_SECTION_LIST, .min = 0, .max = CAS_CAP,
+		      .schema = &crl_schema, .element_size = sizeof(struct ceremony_crl),
+		      .help = "CRLs of these CAs, one each, made after all certificates"),
 	CH_CONF_NAMED("publish", struct ceremony_file, publish, CH_CONF_SECTION_LIST, .min = 0,
 		      .max = FILES_CAP, .schema = &publication_schema,
 		      .element_size = sizeof(struct ceremony_publication), .help = "files to hand out"),
@@ -98,6 +127,30 @@ static bool check_cas(const struct ceremony_file *file, struct ch_error *err)
 	return true;
 }
 
+static const struct ceremony_crl *find_crl(const struct ceremony_file *file, const char *ca, size_t before)
+{
+	const struct ceremony_crl *crls = file->crls.items;
+
+	for (size_t i = 0; i < before; i++)
+		if (strcmp(crls[i].ca, ca) == 0)
+			return &crls[i];
+	return NULL;
+}
+
+static bool check_crls(const struct ceremony_file *file, struct ch_error *err)
+{
+	const struct ceremony_crl *crls = file->crls.items;
+
+	for (size_t i = 0; i < file->crls.count; i++) {
+		if (!known(file, crls[i].ca, file->cas.count))
+			return ch_fail(err, CH_INVALID, "crls: CA '%.80s' is not here", crls[i].ca);
+		if (find_crl(file, crls[i].ca, i))
+			return ch_fail(err, CH_INVALID, "crls: CA '%s' stands twice", crls[i].ca);
+	}
+	return file->cas.count + file->crls.count > 0 ||
+	       ch_fail(err, CH_INVALID, "the document makes nothing: neither cas nor crls");
+}
+
 static bool check_publications(const struct ceremony_file *file, struct ch_error *err)
 {
 	const struct ceremony_publication *items = file->publish.items;
@@ -115,6 +168,10 @@ static bool check_publications(const struct ceremony_file *file, struct ch_error
 		if (!known(file, items[i].ca, file->cas.count))
 			return ch_fail(err, CH_INVALID, "publish: '%s' is of CA '%.80s', which is not here",
 				       name, items[i].ca);
+		if (strcmp(items[i].form, "crl") == 0 && !find_crl(file, items[i].ca, file->crls.count))
+			return ch_fail(err, CH_INVALID,
+				       "publish: '%s' is a CRL of '%s', which crls does not make", name,
+				       items[i].ca);
 		for (size_t j = 0; j < i; j++)
 			if (strcmp(name, items[j].file) == 0)
 				return ch_fail(err, CH_INVALID, "publish: '%s' stands twice", name);
@@ -133,7 +190,8 @@ bool ceremony_read(const char *path, struct ceremony_document *document, struct 
 	    !ch_conf_read(&ceremony_schema, ch_view_of(&read.octets), path, &read.file, err))
 		return false;
 	if (!ch_check_name("ceremony", read.file.name, err) || !check_existing(&read.file, err) ||
-	    !check_cas(&read.file, err) || !check_publications(&read.file, err))
+	    !check_cas(&read.file, err) || !check_crls(&read.file, err) ||
+	    !check_publications(&read.file, err))
 		return ch_fail_in(err, "%s", path);
 	if (!ch_digest("sha256", ch_view_of(&read.octets), digest, &size, err))
 		return false;

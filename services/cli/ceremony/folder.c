@@ -55,6 +55,13 @@ bool ceremony_save(const struct ceremony_folder *folder, const char *name, struc
 	return ch_write_file(path, content, 0444, err);
 }
 
+bool ceremony_forget(const struct ceremony_folder *folder, const char *name, struct ch_error *err)
+{
+	CH_AUTO(ch_string) path = ceremony_path(folder, name);
+
+	return unlink(path) == 0 || errno == ENOENT || ch_fail_errno(err, CH_INTERNAL, errno, "'%s'", path);
+}
+
 bool ceremony_note(const struct ceremony_folder *folder, struct ch_error *err, const char *format, ...)
 {
 	CH_AUTO(ch_string) line = NULL;

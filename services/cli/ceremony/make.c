@@ -160,25 +160,31 @@ static bool sign_tbs(struct ceremony_run *run, struct ch_ca *ca, const struct ch
 	return true;
 }
 
+bool ceremony_check_signed(struct ch_view der, struct ch_view to_be_signed, const struct ch_ca *issuing,
+			   struct ch_error *err)
+{
+	struct ch_view in, found, signature;
+
+	if (!ch_der_read(&der, CH_DER_SEQUENCE, "what is signed", &in, err) ||
+	    !ch_der_end(&der, "what is signed", err) ||
+	    !ch_der_read_any(&in, "to be signed", NULL, NULL, &found, err) ||
+	    !ch_der_read_any(&in, "signatureAlgorithm", NULL, NULL, NULL, err) ||
+	    !ch_der_read_bit_string(&in, "signatureValue", &signature, err))
+		return false;
+	if ((to_be_signed.size && !ch_view_equal(found, to_be_signed)) ||
+	    !ch_verify_signature(issuing->algorithm, ch_view_of(&issuing->public_key_info), found, signature,
+				 err))
+		return ch_fail(err, CH_CONFLICT, "what was kept is not what the document asks for");
+	return true;
+}
+
 /* What an earlier run signed: these very octets, and the signature verifies. */
 static bool take_signed(struct ch_ca *ca, const struct ch_ca *parent, struct ch_bytes *der,
 			struct ch_error *err)
 {
-	const struct ch_ca *issuing = parent ? parent : ca;
-	struct ch_view in = ch_view_of(der), certificate, signature, rest;
-
-	if (!ch_der_read(&in, CH_DER_SEQUENCE, "Certificate", &certificate, err) ||
-	    !ch_der_end(&in, "Certificate", err))
+	if (!ceremony_check_signed(ch_view_of(der), ch_view_of(&ca->tbs_certificate), parent ? parent : ca,
+				   err))
 		return false;
-	rest = certificate;
-	if (!ch_der_read_any(&rest, "tbsCertificate", NULL, NULL, &certificate, err) ||
-	    !ch_der_read_any(&rest, "signatureAlgorithm", NULL, NULL, NULL, err) ||
-	    !ch_der_read_bit_string(&rest, "signatureValue", &signature, err))
-		return false;
-	if (!ch_view_equal(certificate, ch_view_of(&ca->tbs_certificate)) ||
-	    !ch_verify_signature(issuing->algorithm, ch_view_of(&issuing->public_key_info), certificate,
-				 signature, err))
-		return ch_fail(err, CH_CONFLICT, "the kept certificate is not what the document asks for");
 	ca->certificate_der = CH_STEAL(*der);
 	return true;
 }

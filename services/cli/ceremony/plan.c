@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* plan.c: the CAs of a ceremony, and a rehearsal of it that touches no vault. Called by ceremony.c and
+/* plan.c: what a ceremony makes, and a rehearsal of it that touches no vault. Called by ceremony.c and
  * check.c. */
 #include "ceremony.h"
 
@@ -13,7 +13,12 @@ void ceremony_plan_free(struct ceremony_plan *plan)
 {
 	for (size_t i = 0; i < plan->count; i++)
 		ch_ca_free(&plan->cas[i]);
+	for (size_t i = 0; i < plan->crl_count; i++) {
+		ch_bytes_free(&plan->crls[i].tbs);
+		ch_bytes_free(&plan->crls[i].der);
+	}
 	free(plan->cas);
+	free(plan->crls);
 	*plan = (struct ceremony_plan)CH_NONE;
 }
 
@@ -128,7 +133,8 @@ bool ceremony_plan(const struct ceremony_document *document, struct ceremony_pla
 	const struct ceremony_existing *existing = document->file.existing.items;
 	CH_AUTO(ceremony_plan) made = CH_NONE;
 
-	made.cas = ch_alloc((document->file.existing.count + document->file.cas.count) * sizeof(*made.cas));
+	made.cas =
+		ch_alloc((document->file.existing.count + document->file.cas.count + 1) * sizeof(*made.cas));
 	for (size_t i = 0; i < document->file.existing.count; i++) {
 		made.count = i + 1;
 		if (!take_existing(&existing[i], &made.cas[i], err))
@@ -138,6 +144,10 @@ bool ceremony_plan(const struct ceremony_document *document, struct ceremony_pla
 	made.existing = made.count;
 	if (!take_documents(document, &made, err))
 		return false;
+	made.crl_count = document->file.crls.count;
+	made.crls = ch_alloc((made.crl_count + 1) * sizeof(*made.crls));
+	for (size_t i = 0; i < made.crl_count; i++)
+		made.crls[i].asked = (const struct ceremony_crl *)document->file.crls.items + i;
 	*plan = CH_STEAL(made);
 	return true;
 }
@@ -195,6 +205,10 @@ bool ceremony_rehearse(const struct ceremony_document *document, struct ceremony
 	for (size_t i = rehearsed.existing; i < rehearsed.count; i++)
 		if (!rehearse(&rehearsed, &rehearsed.cas[i], err))
 			return ch_fail_in(err, "CA '%s'", rehearsed.cas[i].document.name);
+	for (size_t i = 0; i < rehearsed.crl_count; i++)
+		if (!ceremony_write_crl(&rehearsed, &rehearsed.crls[i], ch_clock_now_us(ch_clock_system()),
+					err))
+			return ch_fail_in(err, "CRL of '%s'", rehearsed.crls[i].asked->ca);
 	*plan = CH_STEAL(rehearsed);
 	return true;
 }

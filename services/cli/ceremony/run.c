@@ -110,6 +110,9 @@ bool cli_ceremony_run(struct cli *cli, struct ch_error *err)
 	for (size_t i = run.plan.existing; i < run.plan.count; i++)
 		if (!ceremony_make(&run, i, err))
 			return false;
+	for (size_t i = 0; i < run.plan.crl_count; i++)
+		if (!ceremony_make_crl(&run, i, err))
+			return false;
 	if (!ceremony_publish(&run, err) || !ceremony_transcript(&run, err) ||
 	    !sign_as(run.folder, &officers, err))
 		return false;

@@ -151,6 +151,22 @@ static bool add_ca(struct ceremony_run *run, const struct ch_ca *ca, struct ch_b
 	return true;
 }
 
+static bool add_crl(struct ceremony_run *run, const struct ceremony_made_crl *crl, struct ch_buffer *text,
+		    struct ch_error *err)
+{
+	CH_AUTO(ch_string) step = ch_format("%s.crl", crl->asked->ca);
+
+	ch_buffer_printf(text, "\nCRL of %s\n", crl->asked->ca);
+	if (!add_action(run, step, text, err))
+		return false;
+	ch_buffer_printf(text, "SHA-256 of the CRL ");
+	if (!add_digest(text, ch_view_of(&crl->der), err))
+		return false;
+	ch_buffer_printf(text, "\n");
+	ch_pem_add(text, "X509 CRL", ch_view_of(&crl->der));
+	return true;
+}
+
 static bool add_files(struct ceremony_run *run, struct ch_buffer *text, struct ch_error *err)
 {
 	const struct ceremony_publication *items = run->document->file.publish.items;
@@ -194,6 +210,9 @@ static bool compose(struct ceremony_run *run, struct ch_buffer *text, struct ch_
 		return false;
 	for (size_t i = run->plan.existing; i < run->plan.count; i++)
 		if (!add_ca(run, &run->plan.cas[i], text, err))
+			return false;
+	for (size_t i = 0; i < run->plan.crl_count; i++)
+		if (!add_crl(run, &run->plan.crls[i], text, err))
 			return false;
 	return add_files(run, text, err) && add_journal(run, text, err);
 }
