@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a vault knows changes while it is used: keys' states and policies, the quorum, data keys, quotas; for CHANCERY_FAULT_SECONDS (10),
-through two vaults at once. Nobody sees an error that is none, and nothing is spent twice. tests/threads --load runs it with
+"""What a vault knows changes while it is used: keys' states, policies and last numbers, the quorum, data keys, quotas; through two vaults
+at once, for CHANCERY_FAULT_SECONDS (10). Nobody sees an error that is none, and nothing is spent twice. tests/threads --load runs it with
 ThreadSanitizer."""
 import concurrent.futures
 import json
@@ -12,11 +12,11 @@ import pytest
 
 import lone_vault as lone
 from conftest import BUILD
-from lone_vault import LoneVault, SecondVault, response_data
+from lone_vault import LoneVault, SecondVault, crl_tbs, response_data
 from test_vault_policy import command, with_officer
 
 SECONDS = int(os.environ.get("CHANCERY_FAULT_SECONDS", "10"))
-REPLAYED = 9
+DENIED, CONFLICT, REPLAYED = 2, 5, 9
 QUOTA = 300
 
 
@@ -92,10 +92,31 @@ def use_once(vaults, ca, turn):
     """An approved action is asked for through both vaults at the same moment, by messages that differ: one does it."""
     tbs = lone.ca_tbs(ca, ca, days=100 + turn)
     action = vaults[0].approve_certificate(ca["key_id"], tbs)
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        asked = [pool.submit(vault.sign, "issuer", ca["key_id"], "ca-certificate", tbs, action=action) for vault in (*vaults, *vaults)]
-    codes = sorted(each.result()["code"] for each in asked)
+    codes = at_once(lambda vault, _: vault.sign("issuer", ca["key_id"], "ca-certificate", tbs, action=action)["code"], vaults)
     assert codes == [0, REPLAYED, REPLAYED, REPLAYED], codes
+
+
+def number_once(vaults, ca, turn):
+    """CRLs of one number that differ: one is signed."""
+    codes = at_once(lambda vault, i: vault.sign("crl", ca["key_id"], "crl", crl_tbs(ca["name"], turn + 1, hours=1 + i))["code"], vaults)
+    assert codes == [0, DENIED, DENIED, DENIED], codes
+
+
+def make_and_destroy(vaults, turn):
+    """Made and used through both, destroyed through one; then it signs nothing through either."""
+    key = make_key(vaults)
+    tbs = response_data(key)
+    assert at_once(lambda vault, _: vault.sign("ocsp", key["key_id"], "ocsp", tbs)["code"], vaults) == [0, 0, 0, 0]
+    for order in ("retire", "destroy"):
+        with_officer(vaults[turn % 2], order, key["key_id"])
+    time.sleep(1.1)  # a row may be believed for a second
+    assert at_once(lambda vault, _: vault.sign("ocsp", key["key_id"], "ocsp", tbs)["code"], vaults) == [CONFLICT] * 4
+
+
+def at_once(ask, vaults):
+    """What four threads are answered, two for each vault, sorted."""
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        return sorted(pool.map(ask, (*vaults, *vaults), range(4)))
 
 
 def repeat(until, once, *arguments, start=0):
@@ -114,11 +135,13 @@ def test_what_changes_under_load_costs_nobody_an_error(vaults, capsys):
     until = time.monotonic() + SECONDS
     background = {"storm": storm(vaults), "steady": load(vaults, steady, "--rate", 100), "changing": load(vaults, changing, "--rate", 50),
                   "audited": load(vaults, audited, "--rate", 50), "limited": load(vaults, limited)}
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
         changes = {"quorums": pool.submit(lambda: repeat(until, lambda turn: change_quorum(vaults, turn), start=1)),
                    "states": pool.submit(repeat, until, change_state, vaults, changing),
                    "policies": pool.submit(repeat, until, change_policy, vaults, audited),
-                   "actions": pool.submit(repeat, until, use_once, vaults, ca)}
+                   "actions": pool.submit(repeat, until, use_once, vaults, ca),
+                   "numbers": pool.submit(repeat, until, number_once, vaults, ca),
+                   "destroyed": pool.submit(repeat, until, make_and_destroy, vaults)}
     seen = {name: each.result() for name, each in background.items()}
     done = {name: each.result() for name, each in changes.items()}
     with capsys.disabled():
