@@ -61,6 +61,9 @@ struct ceremony_document {
 	char sha256[65];
 };
 CH_MUST_USE bool ceremony_read(const char *path, struct ceremony_document *document, struct ch_error *err);
+/* path: what relative files in it start from, and what errors call it. */
+CH_MUST_USE bool ceremony_parse(struct ch_view octets, const char *path, struct ceremony_document *document,
+				struct ch_error *err);
 void ceremony_document_free(struct ceremony_document *document);
 CH_DEFINE_AUTO_VALUE(ceremony_document, struct ceremony_document, ceremony_document_free)
 

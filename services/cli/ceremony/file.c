@@ -179,27 +179,36 @@ static bool check_publications(const struct ceremony_file *file, struct ch_error
 	return true;
 }
 
-bool ceremony_read(const char *path, struct ceremony_document *document, struct ch_error *err)
+bool ceremony_parse(struct ch_view octets, const char *path, struct ceremony_document *document,
+		    struct ch_error *err)
 {
 	CH_AUTO(ceremony_document) read = CH_NONE;
 	CH_AUTO(ch_string) digest_text = NULL;
 	uint8_t digest[64];
 	size_t size;
 
-	if (!ch_read_file(path, CH_CONF_DOCUMENT_CAP, &read.octets, err) ||
-	    !ch_conf_read(&ceremony_schema, ch_view_of(&read.octets), path, &read.file, err))
+	if (!ch_conf_read(&ceremony_schema, octets, path, &read.file, err))
 		return false;
 	if (!ch_check_name("ceremony", read.file.name, err) || !check_existing(&read.file, err) ||
 	    !check_cas(&read.file, err) || !check_crls(&read.file, err) ||
 	    !check_publications(&read.file, err))
 		return ch_fail_in(err, "%s", path);
-	if (!ch_digest("sha256", ch_view_of(&read.octets), digest, &size, err))
+	if (!ch_digest("sha256", octets, digest, &size, err))
 		return false;
 	digest_text = ch_hex(ch_view(digest, size));
 	memcpy(read.sha256, digest_text, sizeof(read.sha256));
+	read.octets = ch_bytes_copy(octets);
 	read.path = ch_strdup(path);
 	*document = CH_STEAL(read);
 	return true;
+}
+
+bool ceremony_read(const char *path, struct ceremony_document *document, struct ch_error *err)
+{
+	CH_AUTO(ch_bytes) octets = CH_NONE;
+
+	return ch_read_file(path, CH_CONF_DOCUMENT_CAP, &octets, err) &&
+	       ceremony_parse(ch_view_of(&octets), path, document, err);
 }
 
 void ceremony_document_free(struct ceremony_document *document)
