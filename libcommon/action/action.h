@@ -35,6 +35,12 @@ struct ch_action_field {
 	char *value;
 };
 
+/* A field that borrows its texts, for those who only read it. */
+static inline struct ch_action_field ch_action_field(const char *name, const char *value)
+{
+	return (struct ch_action_field){ (char *)(uintptr_t)name, (char *)(uintptr_t)value };
+}
+
 struct ch_action {
 	Chancery__ActionKind kind;
 	char id[CH_ACTION_ID_SIZE];

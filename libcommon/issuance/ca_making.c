@@ -41,17 +41,12 @@ bool ch_ca_plan(struct ch_ca *ca, const struct ch_ca *parent, int64_t now_us, st
 	return !parent || check_parent(ca, parent, err);
 }
 
-static struct ch_action_field field(const char *name, const char *value)
-{
-	return (struct ch_action_field){ (char *)(uintptr_t)name, (char *)(uintptr_t)value /* only read */ };
-}
-
 void ch_ca_key_fields(const struct ch_ca *ca, struct ch_action_field fields[CH_CA_KEY_FIELDS])
 {
-	fields[0] = field("label", ca->document.name);
-	fields[1] = field("algorithm", ca->document.key);
-	fields[2] = field("purposes", "end-entity-certificate,ca-certificate,crl");
-	fields[3] = field("subject", ca->subject);
+	fields[0] = ch_action_field("label", ca->document.name);
+	fields[1] = ch_action_field("algorithm", ca->document.key);
+	fields[2] = ch_action_field("purposes", "end-entity-certificate,ca-certificate,crl");
+	fields[3] = ch_action_field("subject", ca->subject);
 }
 
 void ch_ca_key_request(const struct ch_ca *ca, const char *action_id, Chancery__GenerateKeyRequest *request)
@@ -128,9 +123,9 @@ bool ch_ca_certificate_fields(const struct ch_ca *ca, const struct ch_ca *parent
 		return false;
 	digest_text = ch_hex(ch_view(digest, size));
 	memcpy(fields->digest, digest_text, sizeof(fields->digest));
-	fields->fields[0] = field("key", parent ? parent->key_id : ca->key_id);
-	fields->fields[1] = field("tbs-sha256", fields->digest);
-	fields->fields[2] = field("subject", ca->subject);
-	fields->fields[3] = field("not-after", ch_time_text(ca->not_after_us, fields->not_after));
+	fields->fields[0] = ch_action_field("key", parent ? parent->key_id : ca->key_id);
+	fields->fields[1] = ch_action_field("tbs-sha256", fields->digest);
+	fields->fields[2] = ch_action_field("subject", ca->subject);
+	fields->fields[3] = ch_action_field("not-after", ch_time_text(ca->not_after_us, fields->not_after));
 	return true;
 }

@@ -86,11 +86,6 @@ static bool read_times(struct ch_view tbs, int64_t *this_update_us, int64_t *nex
 
 /* --- what officers approve --- */
 
-static struct ch_action_field field(const char *name, const char *value)
-{
-	return (struct ch_action_field){ (char *)(uintptr_t)name, (char *)(uintptr_t)value /* only read */ };
-}
-
 /* The vault writes the number as the octets of the INTEGER without a sign octet, in hex. */
 static void number_text(uint64_t number, char text[17])
 {
@@ -113,10 +108,10 @@ bool ceremony_crl_fields(const struct ceremony_plan *plan, const struct ceremony
 	digest_text = ch_hex(ch_view(digest, size));
 	memcpy(fields->digest, digest_text, sizeof(fields->digest));
 	number_text((uint64_t)crl->asked->number, fields->number);
-	fields->fields[0] = field("key", ceremony_find(plan, crl->asked->ca)->key_id);
-	fields->fields[1] = field("tbs-sha256", fields->digest);
-	fields->fields[2] = field("crl-number", fields->number);
-	fields->fields[3] = field("next-update", ch_time_text(next_update_us, fields->next_update));
+	fields->fields[0] = ch_action_field("key", ceremony_find(plan, crl->asked->ca)->key_id);
+	fields->fields[1] = ch_action_field("tbs-sha256", fields->digest);
+	fields->fields[2] = ch_action_field("crl-number", fields->number);
+	fields->fields[3] = ch_action_field("next-update", ch_time_text(next_update_us, fields->next_update));
 	return true;
 }
 
