@@ -137,6 +137,10 @@ static void what_just_keeps_a_rule_is_signed(void **state)
 	options.not_after_us = fixture->key.ca_not_after_us;
 	assert_false(ask_certificate(fixture, purpose_ca_certificate, &options));
 	assert_refused(fixture, "approval-missing", "no action is named");
+	fixture->key.ca_path_length = 1;
+	options.path_length = 0;
+	assert_false(ask_certificate(fixture, purpose_ca_certificate, &options));
+	assert_refused(fixture, "approval-missing", "no action is named");
 }
 
 static void approvals_are_for_these_very_bytes_of_this_purpose(void **state)

@@ -109,12 +109,20 @@ static void a_request_has_one_attribute_and_at_most_64_kib(void **state)
 	static const char *const one[] = { "1.2.840.113549.1.9.14", NULL };
 	struct fixture *fixture = *state;
 	CH_AUTO(ch_bytes) twice = make_request_of(fixture, 0, CA_SUBJECT, true, two, 0);
+	CH_AUTO(ch_bytes) measured = make_request_of(fixture, 0, CA_SUBJECT, true, one, 65000);
 	CH_AUTO(ch_bytes) large = make_request_of(fixture, 0, CA_SUBJECT, true, one, 65536);
 
 	assert_false(ask(fixture, purpose_csr, ch_view_of(&twice), (struct ch_view)CH_NONE));
 	assert_refused(fixture, "malformed", "CertificationRequestInfo.attributes");
 	assert_false(ask(fixture, purpose_csr, ch_view_of(&large), (struct ch_view)CH_NONE));
 	assert_refused(fixture, "malformed", "at most 65536 allowed");
+
+	CH_AUTO(ch_bytes) largest =
+		make_request_of(fixture, 0, CA_SUBJECT, true, one, 65000 + 65536 - measured.size);
+
+	assert_int_equal(largest.size, 65536);
+	assert_false(ask(fixture, purpose_csr, ch_view_of(&largest), (struct ch_view)CH_NONE));
+	assert_refused(fixture, "approval-missing", "no action is named");
 }
 
 static void a_request_cut_short_or_with_more_in_it_is_refused(void **state)

@@ -60,7 +60,7 @@ static void each_rule_of_an_end_entity_certificate_is_held(void **state)
 	cases[5].options.issuer = "CN=Another CA";
 	cases[6].options.not_before_us = NOW + 91 * CH_DAY;
 	cases[7].options.not_before_us = NOW - CH_HOUR;
-	cases[7].options.not_after_us = NOW - CH_SECOND;
+	cases[7].options.not_after_us = NOW;
 	cases[8].options.not_after_us = NOW + 1001 * CH_DAY;
 	cases[9].options.not_before_us = NOW - 2 * CH_DAY;
 	cases[10].options.ca = 1;
@@ -166,6 +166,31 @@ static void a_keys_policy_limits_how_long_certificates_are_valid(void **state)
 		       "validity of 7776000 seconds is beyond the key's limit of 7775999");
 }
 
+/* Octets in an unknown extension that make a certificate as large as one may be. */
+static size_t padding_to_the_cap(struct fixture *fixture)
+{
+	struct tbs_options options = good_certificate;
+
+	options.more_extensions = 1;
+	options.padding = 65000;
+	return options.padding + CH_CERTIFICATE_CAP - make_tbs(fixture, &options).size;
+}
+
+static void a_certificate_has_at_most_64_kib_and_a_path_at_most_255(void **state)
+{
+	static const uint8_t longest_path[] = { 0x30, 0x07, 0x01, 0x01, 0xff, 0x02, 0x02, 0x00, 0xff };
+	struct fixture *fixture = *state;
+	struct tbs_options options = good_certificate;
+
+	options.more_extensions = 1;
+	options.padding = padding_to_the_cap(fixture);
+	assert_true(ask_certificate(fixture, purpose_end_entity, &options));
+	options = good_certificate;
+	options.constraints = ch_view(longest_path, sizeof(longest_path));
+	assert_false(ask_certificate(fixture, purpose_end_entity, &options));
+	assert_refused(fixture, "ca-true", "basicConstraints has cA TRUE"); /* read, then refused */
+}
+
 /* X.690 §10 and §11: one content has one form. RFC 5280 §4.2 names the extensions. */
 static void extensions_are_read_strictly(void **state)
 {
@@ -195,7 +220,7 @@ static void extensions_are_read_strictly(void **state)
 		{ good, "malformed", "keyUsage is not a BIT STRING of 1 to 9 bits" },
 		{ good, "malformed", "keyUsage is not a BIT STRING of 1 to 9 bits" },
 		{ good, "malformed", "TBSCertificate.subject is not a SEQUENCE" },
-		{ good, "malformed", "at most 65536 allowed" },
+		{ good, "malformed", "TBSCertificate of 65537 octets, at most 65536 allowed" },
 	};
 
 	cases[0].options.extension = ch_view(explicit_false, sizeof(explicit_false));
@@ -210,7 +235,7 @@ static void extensions_are_read_strictly(void **state)
 	cases[9].options.usage = ch_view(unused_bits, sizeof(unused_bits));
 	cases[10].options.subject = NULL;
 	cases[11].options.more_extensions = 1;
-	cases[11].options.padding = CH_CERTIFICATE_CAP;
+	cases[11].options.padding = padding_to_the_cap(fixture) + 1;
 	for (size_t i = 0; i < CH_COUNT(cases); i++) {
 		if (cases[i].options.usage.data)
 			cases[i].options.key_usage = 0;
@@ -249,6 +274,7 @@ int main(void)
 		WITH_KEY(a_key_without_a_ca_certificate_issues_nothing),
 		WITH_KEY(what_just_keeps_a_rule_is_signed),
 		WITH_KEY(a_keys_policy_limits_how_long_certificates_are_valid),
+		WITH_KEY(a_certificate_has_at_most_64_kib_and_a_path_at_most_255),
 		WITH_KEY(extensions_are_read_strictly),
 		WITH_KEY(a_certificate_cut_short_or_with_more_in_it_is_refused),
 	};

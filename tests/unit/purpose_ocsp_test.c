@@ -122,6 +122,7 @@ static void each_rule_of_an_ocsp_response_is_held(void **state)
 		{ good_response, "malformed", "ResponseData.responderID" },
 		{ good_response, "responses", "more than 64 responses" },
 		{ good_response, "next-update", "is not after thisUpdate and now" },
+		{ good_response, "next-update", "is not after thisUpdate and now" },
 	};
 
 	cases[0].options.key_hash = 0x5b;
@@ -139,6 +140,7 @@ static void each_rule_of_an_ocsp_response_is_held(void **state)
 	cases[11].options.responses = 65;
 	cases[12].options.this_update_us = NOW + 2 * CH_MINUTE; /* after now, but not after it */
 	cases[12].options.next_update_us = NOW + 2 * CH_MINUTE;
+	cases[13].options.next_update_us = NOW;
 	for (size_t i = 0; i < CH_COUNT(cases); i++) {
 		if (ask_ocsp(fixture, &cases[i].options))
 			fail_msg("case %zu (%s) was allowed", i, cases[i].words);

@@ -102,6 +102,19 @@ static void an_operator_needs_approvals_for_any(void **state)
 	assert_refused(fixture, "approval-missing", "no action is named");
 }
 
+#define SIXTY_THREE "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijk"
+
+static void names_have_1_to_63_characters(void **state)
+{
+	struct fixture *fixture = *state;
+	struct wish wish = right;
+
+	wish.names = "URI:chancery:service/a/1";
+	assert_true(ask_identity(fixture, &wish, "a", "1"));
+	wish.names = "URI:chancery:service/" SIXTY_THREE "/" SIXTY_THREE;
+	assert_true(ask_identity(fixture, &wish, SIXTY_THREE, SIXTY_THREE));
+}
+
 static void each_rule_of_an_identity_is_held(void **state)
 {
 	struct fixture *fixture = *state;
@@ -153,6 +166,17 @@ static void each_rule_of_an_identity_is_held(void **state)
 		{ { right.names, right.key_usage, right.extended_key_usage, "critical,CA:TRUE", 90, NULL },
 		  "ca-true",
 		  "a service is no CA" },
+		{ { right.names, right.key_usage, right.extended_key_usage, "CA:FALSE,pathlen:0", 90, NULL },
+		  "ca-true",
+		  "a service is no CA" },
+		{ { "URI:chancery:service//ocsp-1", right.key_usage, right.extended_key_usage, NULL, 90,
+		    NULL },
+		  "identity",
+		  "a URI that is not" },
+		{ { "URI:chancery:service/" SIXTY_THREE "a/ocsp-1", right.key_usage, right.extended_key_usage,
+		    NULL, 90, NULL },
+		  "identity",
+		  "a URI that is not" },
 		{ { right.names, right.key_usage, right.extended_key_usage, NULL, 91, NULL },
 		  "validity",
 		  "over 90 days" },
@@ -243,6 +267,7 @@ int main(void)
 		WITH_KEY(a_daemon_renews_its_own_identity),
 		WITH_KEY(nobody_gets_the_identity_of_another),
 		WITH_KEY(an_operator_needs_approvals_for_any),
+		WITH_KEY(names_have_1_to_63_characters),
 		WITH_KEY(each_rule_of_an_identity_is_held),
 		WITH_KEY(a_keys_policy_may_allow_less_time),
 		WITH_KEY(an_operator_makes_any_that_officers_approved),

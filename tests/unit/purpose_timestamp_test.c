@@ -9,7 +9,7 @@ struct timestamp_options {
 	bool fractions;
 	const char *digest; /* of which the messageDigest is made */
 	bool other_content, no_certificate, extra, unordered;
-	bool digest_twice, no_sequence;
+	bool digest_twice, type_twice, no_sequence;
 	struct ch_view rest;    /* after genTime, as it is */
 	struct ch_view content; /* in place of the TSTInfo; data NULL: it is made */
 };
@@ -97,6 +97,8 @@ static bool ask_timestamp(struct fixture *fixture, const struct timestamp_option
 	if (options->unordered)
 		put_message_digest(&writer, options->digest, covered);
 	put_content_type(&writer, options);
+	if (options->type_twice)
+		put_content_type(&writer, options);
 	if (!options->unordered)
 		put_message_digest(&writer, options->digest, covered);
 	if (options->digest_twice)
@@ -155,6 +157,7 @@ static void each_rule_of_a_timestamp_is_held(void **state)
 		{ good_timestamp, "malformed", "not in DER order" },
 		{ good_timestamp, "attributes", "signed attribute messageDigest stands twice" },
 		{ good_timestamp, "malformed", "Attribute is not a SEQUENCE" },
+		{ good_timestamp, "malformed", "not in DER order" },
 	};
 
 	cases[0].options.version = 2;
@@ -169,6 +172,7 @@ static void each_rule_of_a_timestamp_is_held(void **state)
 	cases[9].options.unordered = true;
 	cases[10].options.digest_twice = true;
 	cases[11].options.no_sequence = true;
+	cases[12].options.type_twice = true;
 	for (size_t i = 0; i < CH_COUNT(cases); i++) {
 		if (ask_timestamp(fixture, &cases[i].options))
 			fail_msg("case %zu (%s) was allowed", i, cases[i].words);
@@ -213,6 +217,14 @@ static void the_tolerance_of_the_time_is_met_exactly(void **state)
 	options.gen_time_us = NOW + 1001 * CH_MILLISECOND;
 	assert_false(ask_timestamp(fixture, &options));
 	assert_refused(fixture, "gen-time", "is not the vault's time");
+
+	/* The second before ends a microsecond before now. */
+	options.fractions = false;
+	options.gen_time_us = NOW - CH_SECOND;
+	fixture->policy.timestamp_tolerance_us = 1;
+	assert_true(ask_timestamp(fixture, &options));
+	fixture->policy.timestamp_tolerance_us = 0;
+	assert_false(ask_timestamp(fixture, &options));
 }
 
 static void a_key_stamps_under_each_of_its_policies_and_without_one_not_at_all(void **state)
@@ -231,20 +243,35 @@ static void a_key_stamps_under_each_of_its_policies_and_without_one_not_at_all(v
 	key->timestamp_policy_count = 2;
 }
 
-static void a_tst_info_has_at_most_64_kib(void **state)
+/* An element of GeneralName's form, with so many octets in it. */
+static struct ch_bytes long_tsa_name(size_t size)
 {
-	struct fixture *fixture = *state;
-	struct timestamp_options options = good_timestamp;
 	CH_AUTO(ch_der_writer) writer = CH_NONE;
-	CH_AUTO(ch_bytes) octets = { ch_alloc(65536), 65536 }, rest = CH_NONE;
+	CH_AUTO(ch_bytes) octets = { ch_alloc(size), size };
 
 	ch_der_begin(&writer, CH_DER_CONTEXT_CONSTRUCTED(0));
 	ch_der_put_octet_string(&writer, ch_view_of(&octets));
 	ch_der_finish(&writer);
-	rest = ch_der_done(&writer);
-	options.rest = ch_view_of(&rest);
+	return ch_der_done(&writer);
+}
+
+static void a_tst_info_has_at_most_64_kib(void **state)
+{
+	struct fixture *fixture = *state;
+	struct timestamp_options options = good_timestamp;
+	CH_AUTO(ch_bytes) large = long_tsa_name(65000), largest = CH_NONE;
+	CH_AUTO(ch_bytes) content = CH_NONE;
+
+	options.rest = ch_view_of(&large);
+	content = make_tst_info(&options);
+	largest = long_tsa_name(65000 + 65536 - content.size);
+	options.rest = ch_view_of(&largest);
+	assert_true(ask_timestamp(fixture, &options));
+	ch_bytes_free(&largest);
+	largest = long_tsa_name(65000 + 65536 - content.size + 1);
+	options.rest = ch_view_of(&largest);
 	assert_false(ask_timestamp(fixture, &options));
-	assert_refused(fixture, "malformed", "at most 65536 allowed");
+	assert_refused(fixture, "malformed", "TSTInfo of 65537 octets, at most 65536 allowed");
 }
 
 static void attributes_cut_short_or_with_more_in_them_are_refused(void **state)

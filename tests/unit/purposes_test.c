@@ -38,6 +38,8 @@ static void each_purpose_has_a_name_and_a_check(void **state)
 	}
 	assert_null(vault_purpose_find(CHANCERY__PURPOSE__PURPOSE_NONE));
 	assert_null(vault_purpose_find((Chancery__Purpose)9));
+	assert_non_null(vault_purpose_at(7));
+	assert_null(vault_purpose_at(8));
 }
 
 int main(void)
