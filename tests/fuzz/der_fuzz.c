@@ -40,8 +40,8 @@ static void try_typed(struct ch_view in)
 		CH_AUTO(ch_string) text = ch_der_oid_text(view);
 		CH_AUTO(ch_der_writer) writer = CH_NONE;
 		require(text && ch_der_put_oid(&writer, text, &err));
-		require(writer.buffer.used == (size_t)(at.data - in.data) &&
-			!memcmp(writer.buffer.data, in.data, writer.buffer.used));
+		require(ch_view_equal(ch_buffer_view(&writer.buffer),
+				      ch_view(in.data, (size_t)(at.data - in.data))));
 	}
 }
 

@@ -79,7 +79,7 @@ static bool list_keys(void *state, const struct ch_bus_request *request, Protobu
 		return ch_fail(err, CH_UNAVAILABLE, "not now");
 	made = CH_PROTO_NEW(Chancery__ListKeysReply, chancery__list_keys_reply__init);
 	made->n_keys = 1;
-	made->keys = ch_alloc(sizeof(*made->keys));
+	made->keys = ch_alloc_pointers(1);
 	made->keys[0] = CH_PROTO_NEW(Chancery__Key, chancery__key__init);
 	made->keys[0]->label = ch_strdup(request->body->trace_id);
 	made->keys[0]->key_id = ch_strdup(request->message_id);

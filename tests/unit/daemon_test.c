@@ -143,6 +143,18 @@ static int run(struct fixture *f, const char *first, const char *second, const c
 	return finish(f);
 }
 
+static long number_after(const char *prefix, const char *text)
+{
+	size_t size = strlen(prefix);
+	char *end;
+	long number;
+
+	assert_int_equal(strncmp(text, prefix, size), 0);
+	number = strtol(text + size, &end, 10);
+	assert_true(end > text + size);
+	return number;
+}
+
 /* GET from the operations port; the status, with the body in `body`. */
 static int get(const struct fixture *f, const char *path, char *body, size_t room)
 {
@@ -153,21 +165,17 @@ static int get(const struct fixture *f, const char *path, char *body, size_t roo
 	CH_AUTO(ch_fd) fd = socket(AF_INET, SOCK_STREAM, 0);
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct ch_error err = CH_NONE;
-	int port = 0;
-	int status = 0;
 	size_t used = 0;
 	ssize_t got;
 
 	assert_true(ch_read_file(file, 64, &address, &err));
-	assert_int_equal(sscanf((const char *)address.data, "127.0.0.1:%d\n", &port), 1);
-	to.sin_port = htons((uint16_t)port);
+	to.sin_port = htons((uint16_t)number_after("127.0.0.1:", (const char *)address.data));
 	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
 	assert_int_equal(write(fd, request, strlen(request)), strlen(request));
 	while (used + 1 < room && (got = read(fd, body + used, room - 1 - used)) > 0)
 		used += (size_t)got;
 	body[used] = 0;
-	assert_int_equal(sscanf(body, "HTTP/1.1 %d", &status), 1);
-	return status;
+	return (int)number_after("HTTP/1.1 ", body);
 }
 
 static void write_config(const struct fixture *f, const char *more)

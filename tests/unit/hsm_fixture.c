@@ -197,15 +197,17 @@ void generate(struct hsm_pool *pool, unsigned on, const char *algorithm, struct 
 
 	ch_random(id, sizeof(id));
 	text = ch_hex(ch_view(id, sizeof(id)));
-	strcpy(key->id, text);
+	snprintf(key->id, sizeof(key->id), "%s", text);
 	key->algorithm = algorithm;
 	ask.key_id = key->id;
 	ask.algorithm = (char *)algorithm;
 	ask.label = (char *)"test";
 	ask.extractable = true;
 	request.generate = &ask;
-	if (!run(pool, on, &request, &reply, &err))
+	if (!run(pool, on, &request, &reply, &err)) {
 		fail_msg("%s: %s", algorithm, err.message);
+		return;
+	}
 	key->public_key_info =
 		ch_bytes_copy(ch_view(reply->public_key_info.data, reply->public_key_info.len));
 	chancery__hsm_reply__free_unpacked(reply, NULL);

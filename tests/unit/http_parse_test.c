@@ -92,7 +92,11 @@ static void a_version_1_line_over_107_octets_is_refused(void **state)
 
 static size_t version_2(uint8_t *out, uint8_t command, uint8_t family, const void *addresses, uint16_t size)
 {
-	memcpy(out, "\r\n\r\n\0\r\nQUIT\n", 12);
+	static const uint8_t signature[12] = {
+		'\r', '\n', '\r', '\n', 0, '\r', '\n', 'Q', 'U', 'I', 'T', '\n'
+	};
+
+	memcpy(out, signature, sizeof(signature));
 	out[12] = (uint8_t)(0x20 | command);
 	out[13] = family;
 	out[14] = (uint8_t)(size >> 8);

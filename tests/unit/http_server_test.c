@@ -154,7 +154,7 @@ static int dial(const struct bench *bench)
 {
 	const char *colon = strrchr(ch_http_address(bench->server), ':');
 	struct sockaddr_in address = { .sin_family = AF_INET,
-				       .sin_port = htons((uint16_t)atoi(colon + 1)),
+				       .sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10)),
 				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 

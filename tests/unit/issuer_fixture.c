@@ -19,7 +19,7 @@ EVP_PKEY *fixture_key(const char *name)
 	EVP_PKEY *key = NULL;
 
 	if (strncmp(name, "rsa-", 4) == 0)
-		key = EVP_RSA_gen((unsigned)atoi(name + 4));
+		key = EVP_RSA_gen((unsigned)strtoul(name + 4, NULL, 10));
 	else if (strcmp(name, "ed25519") == 0)
 		key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	else

@@ -26,10 +26,12 @@ struct person make_person(const struct person *issuer, EVP_PKEY *key, const char
 {
 	struct person made = { X509_new(), key };
 	X509_NAME *name = X509_get_subject_name(made.certificate);
+	uint16_t serial;
 
 	assert_non_null(key);
 	X509_set_version(made.certificate, X509_VERSION_3);
-	ASN1_INTEGER_set(X509_get_serialNumber(made.certificate), 1 + rand() % 1000000);
+	ch_random(&serial, sizeof(serial));
+	ASN1_INTEGER_set(X509_get_serialNumber(made.certificate), 1 + serial);
 	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)cn, -1, -1, 0);
 	X509_set_issuer_name(made.certificate, issuer ? X509_get_subject_name(issuer->certificate) : name);
 	ASN1_TIME_set(X509_getm_notBefore(made.certificate), (time_t)(now_us / CH_SECOND) - 180 * 86400);
@@ -60,7 +62,7 @@ void appoint(struct vault_quorum *quorum, const char *name, const struct person 
 	int length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(person->certificate), &info);
 
 	assert_true(ch_digest("sha256", ch_view(info, (size_t)length), digest, &size, &err));
-	strcpy(officer->name, name);
+	snprintf(officer->name, sizeof(officer->name), "%s", name);
 	memcpy(officer->public_key_sha256, digest, 32);
 	OPENSSL_free(info);
 }

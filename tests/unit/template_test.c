@@ -56,8 +56,10 @@ static void make(struct made *made, const char *profile, const char *key_name, c
 	signer = ch_template_signer_of(&made->fixture.ca);
 	context.kind = made->profile.kind;
 	if (!ch_csr_read(ch_view_of(&der), &csr, &err) ||
-	    !ch_policy_check(&made->profile, &made->fixture.ca, &request, NOW, &order, &err))
+	    !ch_policy_check(&made->profile, &made->fixture.ca, &request, NOW, &order, &err)) {
 		fail_msg("%s", err.message);
+		return;
+	}
 	ch_serial_make(ch_view(made->fixture.ca.serial_tag_key, 32), order.not_after_us, made->serial);
 	if (!ch_template_certificate(&made->profile, &signer, &order,
 				     ch_view(made->serial, sizeof(made->serial)), &made->tbs, &err) ||
