@@ -118,7 +118,7 @@ static void sleep_until(struct ch_batcher *batcher, struct waiter *waiter, int64
  */
 static bool may_send(const struct ch_batcher *batcher)
 {
-	if (batcher->appointed || !batcher->queued || batcher->under_way == batcher->options.under_way)
+	if (batcher->appointed || !batcher->queue || batcher->under_way == batcher->options.under_way)
 		return false;
 	return batcher->in_flight < FEW || batcher->queued >= batcher->in_flight ||
 	       ch_monotonic_us() - batcher->queue->since_us >= PATIENCE;

@@ -8,6 +8,7 @@
 
 #include "log/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -41,7 +42,7 @@ void vault_copies_note(struct vault_copies *copies, const char *key_id)
 	HASH_FIND_STR(copies->keys, key_id, key);
 	if (!key) {
 		key = ch_alloc(sizeof(*key));
-		strcpy(key->key_id, key_id);
+		snprintf(key->key_id, sizeof(key->key_id), "%s", key_id);
 		HASH_ADD_STR(copies->keys, key_id, key);
 	}
 	key->told = 0;
