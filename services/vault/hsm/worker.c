@@ -10,32 +10,21 @@
 #include "log/log.h"
 #include "sandbox/sandbox.h"
 #include "worker_login.h"
+#include "worker_queue.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
-#include <utlist.h>
 
 #define SESSIONS_CAP 64
-#define AT_ONCE      8 /* jobs that a session takes, and whose replies it sends, in one go */
-
-struct job {
-	Chancery__HsmRequest *request;
-	struct job *prev, *next;
-};
 
 struct worker {
 	const char *name;
 	struct token *token;
-	pthread_mutex_t queue_lock;
-	pthread_cond_t queue_filled;
-	struct job *queue;     /* guarded by queue_lock, as are these two */
-	size_t queued, idle;   /* jobs; session threads that wait for some */
+	struct worker_queue *queue;
 	int64_t keep_alive_us; /* 0: idle sessions are left alone */
 	uint32_t sessions;
 	pthread_mutex_t write_lock; /* guards writing to HSM_WORKER_FD */
@@ -44,7 +33,7 @@ struct worker {
 struct session_thread {
 	struct worker *worker;
 	struct token_session session;
-	struct ch_buffer out; /* replies that wait for the others of the same go */
+	struct ch_buffer out; /* replies that go in one write */
 };
 
 /* --- answering --- */
@@ -178,71 +167,26 @@ static void check_idle(struct session_thread *thread)
 	send_reply(thread->worker, &reply);
 }
 
-/* With the queue's lock held. False: nothing came for as long as a session may be idle. */
-static bool wait_filled(struct worker *worker, int64_t until_us)
-{
-	struct timespec until = { until_us / CH_SECOND, until_us % CH_SECOND * 1000 };
-
-	if (!worker->keep_alive_us)
-		return pthread_cond_wait(&worker->queue_filled, &worker->queue_lock) == 0;
-	return pthread_cond_timedwait(&worker->queue_filled, &worker->queue_lock, &until) == 0;
-}
-
-/* A fair part of what is queued, so that no other session is left without; 0: the session was idle for long.
- */
-static size_t take_jobs(struct worker *worker, struct job *jobs[AT_ONCE])
-{
-	int64_t until_us = ch_monotonic_us() + worker->keep_alive_us;
-	size_t count = 0, part;
-
-	pthread_mutex_lock(&worker->queue_lock);
-	worker->idle++;
-	while (!worker->queue && wait_filled(worker, until_us))
-		;
-	worker->idle--;
-	part = (worker->queued + worker->idle) / (worker->idle + 1);
-	while (worker->queue && count < AT_ONCE && count < part) {
-		jobs[count] = worker->queue;
-		DL_DELETE(worker->queue, jobs[count]);
-		count++;
-	}
-	worker->queued -= count;
-	pthread_mutex_unlock(&worker->queue_lock);
-	return count;
-}
-
 static void *serve_session(void *state)
 {
 	struct session_thread *thread = state;
-	struct job *jobs[AT_ONCE];
+	struct worker *worker = thread->worker;
+	Chancery__HsmRequest *requests[WORKER_AT_ONCE];
 
 	for (;;) {
-		size_t count = take_jobs(thread->worker, jobs);
+		size_t count = worker_queue_take(worker->queue, worker->keep_alive_us, requests);
 
 		if (!count) {
 			check_idle(thread);
 			continue;
 		}
 		for (size_t i = 0; i < count; i++) {
-			answer(thread, jobs[i]->request);
-			chancery__hsm_request__free_unpacked(jobs[i]->request, NULL);
-			free(jobs[i]);
+			answer(thread, requests[i]);
+			chancery__hsm_request__free_unpacked(requests[i], NULL);
 		}
 		send_replies(thread);
 	}
 	return NULL;
-}
-
-static void add_job(struct worker *worker, Chancery__HsmRequest *request)
-{
-	struct job *job = ch_alloc(sizeof(*job));
-
-	job->request = request;
-	pthread_mutex_lock(&worker->queue_lock);
-	DL_APPEND(worker->queue, job);
-	worker->queued++;
-	pthread_cond_signal(&worker->queue_filled);
-	pthread_mutex_unlock(&worker->queue_lock);
 }
 
 /* --- starting --- */
@@ -346,26 +290,14 @@ static Chancery__HsmRequest *next_request(struct hsm_reader *reader)
 	return request;
 }
 
-static void init_queue(struct worker *worker)
-{
-	pthread_condattr_t attributes;
-
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&worker->queue_filled, &attributes);
-	pthread_condattr_destroy(&attributes);
-}
-
 int hsm_worker_main(const char *name)
 {
-	struct worker worker = { .name = name,
-				 .queue_lock = PTHREAD_MUTEX_INITIALIZER,
-				 .write_lock = PTHREAD_MUTEX_INITIALIZER };
+	struct worker worker = { .name = name, .write_lock = PTHREAD_MUTEX_INITIALIZER };
 	CH_AUTO(hsm_reader) reader = CH_NONE;
 	Chancery__HsmRequest *request;
+	struct ch_error err;
 	bool opened;
 
-	init_queue(&worker);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_DUMPABLE, 0);
 	signal(SIGPIPE, SIG_IGN);
@@ -374,10 +306,14 @@ int hsm_worker_main(const char *name)
 	request = next_request(&reader);
 	if (!request)
 		_exit(1);
+	if (!worker_queue_open(&reader, &worker.queue, &err)) {
+		ch_log_error("%s", err.message);
+		_exit(1);
+	}
 	opened = handle_open(&worker, request);
 	chancery__hsm_request__free_unpacked(request, NULL);
-	while (opened && (request = next_request(&reader)))
-		add_job(&worker, request);
+	while (opened) /* until a session thread sees that the vault is gone */
+		pause();
 	/* Threads may be inside the module: leave at once, no destructors (a vendor's may hang). */
-	_exit(opened ? 0 : 1);
+	_exit(1);
 }
