@@ -6,6 +6,7 @@
 #include "x509/x509.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -354,6 +355,21 @@ pid_t worker_pid(struct fixture *fixture, size_t i)
 
 	hsm_pool_status(fixture->pool, i, &status);
 	return status.pid;
+}
+
+void stop_worker(pid_t pid)
+{
+	CH_AUTO(ch_string) path = ch_format("/proc/%d/stat", (int)pid);
+	char state = 0;
+
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	while (state != 'T') {
+		FILE *file = fopen(path, "r");
+
+		assert_non_null(file);
+		assert_int_equal(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
+		fclose(file);
+	}
 }
 
 void wait_state(struct fixture *fixture, size_t i, enum hsm_state wanted)

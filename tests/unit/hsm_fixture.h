@@ -87,6 +87,8 @@ void wait_signatures(struct load *load, int more);
 void stop_load(struct load *load);
 
 pid_t worker_pid(struct fixture *fixture, size_t i);
+/* SIGSTOP, and waits until it has stopped: on a busy machine its threads go on for a while. */
+void stop_worker(pid_t pid);
 void wait_state(struct fixture *fixture, size_t i, enum hsm_state wanted);
 
 #endif

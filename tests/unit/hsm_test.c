@@ -155,7 +155,7 @@ static void a_worker_that_hangs_is_killed_and_costs_no_caller_an_error(void **st
 	start_load(&load, fixture, &key);
 	wait_signatures(&load, 50);
 	hung = worker_pid(fixture, 0);
-	assert_int_equal(kill(hung, SIGSTOP), 0);
+	stop_worker(hung);
 	wait_signatures(&load, 1000);
 	for (int i = 0; i < 10000 && worker_pid(fixture, 0) == hung; i++)
 		usleep(1000);
