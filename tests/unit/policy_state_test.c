@@ -71,7 +71,8 @@ static void a_state_says_where_it_leads(void **state)
 
 /* --- limits --- */
 
-static char *issuer[] = { "issuer" }, *crl[] = { "crl" }, *ocsp[] = { "ocsp" };
+static char *issuer[] = { "issuer" }, *crl[] = { "crl" }, *ocsp[] = { "ocsp" },
+	    *crl_twice[] = { "crl", "crl" }, *both[] = { "issuer", "crl" };
 static char *ecdsa[] = { "ecdsa-with-SHA256" }, *rsa[] = { "sha256WithRSAEncryption" };
 
 static struct vault_key ca_key(void)
@@ -133,6 +134,7 @@ static void a_policy_that_no_key_can_have_is_refused_by_name(void **state)
 #define POLICY(...) \
 	{ .base = PROTOBUF_C_MESSAGE_INIT(&chancery__key_policy__descriptor), .audit_mode = "", __VA_ARGS__ }
 		{ POLICY(.callers = ocsp, .n_callers = 1), "callers" },
+		{ POLICY(.callers = crl_twice, .n_callers = 2), "callers: 'crl' twice" },
 		{ POLICY(.signature_algorithms = rsa, .n_signature_algorithms = 1), "signature_algorithms" },
 		{ POLICY(.max_validity_seconds = -1), "max_validity_seconds" },
 		{ POLICY(.max_validity_seconds = INT64_MAX), "max_validity_seconds" },
@@ -167,6 +169,9 @@ static void a_policy_goes_into_a_key_and_comes_out_the_same(void **state)
 	struct ch_error err;
 
 	(void)state;
+	const Chancery__KeyPolicy two_callers = POLICY(.callers = both, .n_callers = 2);
+
+	assert_true(vault_policy_valid(&two_callers, &key, &err));
 	assert_true(vault_policy_valid(&policy, &key, &err));
 	vault_policy_set(&key, &policy);
 	assert_int_equal(key.max_certificate_validity_us, CH_HOUR);
