@@ -7,6 +7,17 @@
 
 #include <string.h>
 
+unsigned vault_residency_bits(const struct vault *vault, const struct vault_key *key)
+{
+	unsigned bits = 0;
+
+	for (size_t i = 0; i < hsm_pool_count(vault->hsms); i++)
+		for (size_t j = 0; j < key->residency_count; j++)
+			if (strcmp(hsm_pool_name(vault->hsms, i), key->residency[j]) == 0)
+				bits |= 1u << i;
+	return bits;
+}
+
 bool vault_run_on(struct vault *vault, size_t hsm, Chancery__HsmRequest *request, bool once, int64_t limit_us,
 		  Chancery__HsmReply **reply, struct ch_error *err)
 {

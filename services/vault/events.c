@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * events.c: what the audit log, the metrics and the log hear of the vault's decisions. ops.c and generate.c
+ * events.c: what the audit log, the metrics and the log hear of the vault's decisions. sign.c and generate.c
  * call it before they answer; hsm_process.c when an HSM comes or goes.
  */
 #include "vault.h"

@@ -2,8 +2,7 @@
 /*
  * keys.c: key rows in memory. A row is read again when it is older than VAULT_KEY_AGE_US, so that a state
  * changed by another vault holds within that time, and when a check refused on what may be old; each time its
- * seal is checked. ops.c is the
- * caller.
+ * seal is checked. sign_allow.c is the caller.
  */
 #include "policy.h"
 #include "vault.h"

@@ -75,6 +75,13 @@ static const struct ch_bus_route routes[] = {
 	  vault_handle_random },
 };
 
+int64_t vault_deadline_us(const struct vault *vault, const struct ch_bus_request *request)
+{
+	int64_t left = request->body->deadline_us - ch_clock_now_us(vault->clock);
+
+	return ch_monotonic_us() + (left > 0 ? left : 0);
+}
+
 static bool open_policy(struct vault *vault, struct ch_error *err)
 {
 	const struct vault_config *config = vault->config;

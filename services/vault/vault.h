@@ -2,7 +2,8 @@
 /*
  * vault.h: the vault daemon: what it holds, and which file does which step.
  *
- *   main.c → vault.c (open and close) · ops.c (Sign, ListKeys, VaultStatus) · generate.c (GenerateKey)
+ *   main.c → vault.c (open and close) · listing.c (ListKeys, VaultStatus)
+ *   sign.c, sign_allow.c (Sign) · generate.c (GenerateKey)
  *   approval/: officers' quorum, the actions that they approve · secrets/: Seal, Open, Reseal, Random
  *   policy.h: what limits a key: sealed rows, state, policy, quotas
  *   copies.c: what workers keep of keys that another vault destroyed
@@ -81,7 +82,7 @@ CH_MUST_USE bool vault_open(struct vault *vault, const struct vault_config *conf
 /* Takes no more, finishes what is in flight, closes in reverse order. What was never opened is NULL. */
 void vault_close(struct vault *vault);
 
-/* --- ops.c, generate.c: the rows of the dispatch table (vault.c) --- */
+/* --- sign.c, generate.c, listing.c: the rows of the dispatch table (vault.c) --- */
 bool vault_handle_sign(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
 		       struct ch_error *err);
 bool vault_handle_generate_key(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
@@ -125,11 +126,11 @@ bool vault_handle_get_quorum(void *state, const struct ch_bus_request *request, 
 bool vault_handle_change_quorum(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
 				struct ch_error *err);
 /* --- shared by handlers --- */
-/* Fills a Key message; its members are its own. */
+/* Fills a Key message; its members are its own. (listing.c) */
 void vault_key_message(const struct vault_key *key, Chancery__Key *message);
-/* Bits of the pool's HSMs that hold the key. */
+/* Bits of the pool's HSMs that hold the key. (copy.c) */
 unsigned vault_residency_bits(const struct vault *vault, const struct vault_key *key);
-/* The body's deadline on the monotonic clock, at least now. */
+/* The body's deadline on the monotonic clock, at least now. (vault.c) */
 int64_t vault_deadline_us(const struct vault *vault, const struct ch_bus_request *request);
 
 /* --- replace.c --- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* actions.c: an approved action is used: once, by one message. Handlers and ops.c call it. */
+/* actions.c: an approved action is used: once, by one message. Handlers and sign_allow.c call it. */
 #include "action_store.h"
 #include "approval.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * hsm.c: items of work and the HSM that does each: least in flight, another one when a worker refuses or is
- * lost, an error only when none can or the deadline passed. ops.c and keys are its callers; workers are
+ * lost, an error only when none can or the deadline passed. sign.c and keys are its callers; workers are
  * hsm_process.c's.
  */
 #include "hsm.h"

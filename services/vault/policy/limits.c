@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * limits.c: a key's own policy: what it narrows of what its purposes allow, and which policies there can be.
- * Pure. ops.c asks before any bytes are read; generate.c and handlers.c set policies.
+ * Pure. sign_allow.c asks before any bytes are read; generate.c and handlers.c set policies.
  */
 #include "key_states.h"
 

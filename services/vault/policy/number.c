@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * number.c: CRL numbers and log sizes never go back: kept in the key's row under a seal of their own, taken
- * under the row's lock before a signature is made. ops.c is the caller.
+ * under the row's lock before a signature is made. sign_allow.c is the caller.
  */
 #include "policy.h"
 #include "vault.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * policy.h: what limits a key: the sealed row (seal.c, sealed_rows.c), its number that never goes back
- * (number.c), its state and policy (key_states.h), its quota and its callers' (quota.c). ops.c asks here
- * before any bytes are read; store.c keeps the rows.
+ * (number.c), its state and policy (key_states.h), its quota and its callers' (quota.c). sign_allow.c asks
+ * here before any bytes are read; store.c keeps the rows.
  */
 #ifndef VAULT_POLICY_H
 #define VAULT_POLICY_H

@@ -2,7 +2,7 @@
 /*
  * quota.c: how many signatures a key makes and a caller gets: token buckets in the table `quotas` that all
  * vaults share, from which each takes portions. So what all together spend is never over the limit, a restart
- * fills nothing up, and most signatures ask no database. ops.c is the caller.
+ * fills nothing up, and most signatures ask no database. sign_allow.c is the caller.
  */
 #include "policy.h"
 #include "vault.h"

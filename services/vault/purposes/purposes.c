@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* purposes.c: the table of what the vault signs, and what its rows share. ops.c looks purposes up here. */
+/* purposes.c: the table of what the vault signs, and what its rows share. sign_allow.c looks purposes up
+ * here. */
 #include "purposes.h"
 
 #include <stdarg.h>

@@ -2,7 +2,8 @@
 /*
  * purposes.h: what the vault signs. Each purpose reads the bytes that are to be signed with the bounded DER
  * reader, holds them against the key's policy and the time, and says what must be recorded before a signature
- * may leave. Pure: no database, no HSM. ops.c is the caller; docs/threat-model.md says what each check stops.
+ * may leave. Pure: no database, no HSM. sign_allow.c is the caller; docs/threat-model.md says what each check
+ * stops.
  */
 #ifndef VAULT_PURPOSES_H
 #define VAULT_PURPOSES_H
