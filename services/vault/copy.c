@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * copy.c: a key from one HSM to another: wrapped under the domain's key-encryption key, unwrapped, proven by
- * a signature that its public key verifies. generate.c and replace.c call it.
+ * a signature that its public key verifies. make_key.c and replace.c call it.
  */
 #include "vault.h"
 

@@ -3,252 +3,16 @@
  * generate.c: one GenerateKey message becomes one key on all HSMs. Called from the dispatch table (vault.c).
  * A key is recorded only after each of its copies made a signature that the public key verifies.
  */
-#include "vault.h"
+#include "generate.h"
 
 #include "key_states.h"
-#include "log/log.h"
 #include "policy.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define GENERATE_LIMIT_US (60 * CH_SECOND)
-#define LABEL_CAP         128
-#define ORIGIN_CAP        128
-#define POLICIES_CAP      16
-
-#define BIT(name)   (1u << CHANCERY__PURPOSE__PURPOSE_##name)
-#define CA_PURPOSES (BIT(END_ENTITY_CERTIFICATE) | BIT(CA_CERTIFICATE) | BIT(CRL))
-
-/* What keys there are: a key has exactly one of these sets of purposes, asked for by one service. */
-static const struct key_kind {
-	const char *name;
-	const char *caller; /* and `operator`, where officers approve */
-	unsigned purposes;
-	bool has_subject, has_policies, has_origin;
-	bool needs_approval;
-} kinds[] = {
-	{ "CA", "issuer", CA_PURPOSES, true, false, false, true },
-	{ "system CA", "operator", BIT(SERVICE_IDENTITY) | BIT(CA_CERTIFICATE) | BIT(CRL), true, false, false,
-	  true },
-	{ "OCSP", "issuer", BIT(OCSP), false, false, false, false },
-	{ "timestamp", "issuer", BIT(TIMESTAMP), false, true, false, false },
-	{ "checkpoint", "audit", BIT(AUDIT_CHECKPOINT), false, false, true, false },
-};
-
-/* --- step 1: may it be made --- */
-
-static const struct key_kind *find_kind(const Chancery__GenerateKeyRequest *ask)
-{
-	unsigned purposes = 0;
-
-	for (size_t i = 0; i < ask->n_purposes; i++) {
-		if ((unsigned)ask->purposes[i] < 1 ||
-		    (unsigned)ask->purposes[i] > 31) /* an enum may hold any number */
-			return NULL;
-		purposes |= 1u << ask->purposes[i];
-	}
-	for (size_t i = 0; i < CH_COUNT(kinds); i++)
-		if (kinds[i].purposes == purposes)
-			return &kinds[i];
-	return NULL;
-}
-
-static bool check_policies(const Chancery__GenerateKeyRequest *ask, struct ch_error *err)
-{
-	if (ask->n_timestamp_policies < 1 || ask->n_timestamp_policies > POLICIES_CAP)
-		return ch_fail(err, CH_INVALID, "%zu timestamp policies, 1 to %d wanted",
-			       ask->n_timestamp_policies, POLICIES_CAP);
-	for (size_t i = 0; i < ask->n_timestamp_policies; i++) {
-		CH_AUTO(ch_der_writer) writer = CH_NONE;
-
-		if (!ch_der_put_oid(&writer, ask->timestamp_policies[i], err))
-			return ch_fail_in(err, "timestamp policy");
-	}
-	return true;
-}
-
-static bool check_subject(const Chancery__GenerateKeyRequest *ask, struct ch_error *err)
-{
-	struct ch_view in = ch_view(ask->subject_der.data, ask->subject_der.len), name;
-
-	if (in.size > CH_CERTIFICATE_CAP)
-		return ch_fail(err, CH_TOO_LARGE, "subject of %zu octets", in.size);
-	if (!ch_der_read(&in, CH_DER_SEQUENCE, "subject_der", &name, err) ||
-	    !ch_der_end(&in, "subject_der", err))
-		return false;
-	return name.size > 0 || ch_fail(err, CH_INVALID, "a CA key needs a subject that is not empty");
-}
-
-static bool check_ask(const Chancery__GenerateKeyRequest *ask, const char *service,
-		      const struct key_kind **kind, struct ch_error *err)
-{
-	size_t origin = strlen(ask->checkpoint_origin), label = strlen(ask->label);
-
-	*kind = find_kind(ask);
-	if (!*kind)
-		return ch_fail(err, CH_INVALID, "no kind of key has just these %zu purposes",
-			       ask->n_purposes);
-	if (strcmp((*kind)->caller, service) != 0 &&
-	    !((*kind)->needs_approval && strcmp(service, "operator") == 0))
-		return ch_fail(err, CH_DENIED, "service '%s' may not make a %s key, only '%s' may", service,
-			       (*kind)->name, (*kind)->caller);
-	if (!ch_algorithm_find(ask->algorithm))
-		return ch_fail(err, CH_UNSUPPORTED, "algorithm '%.32s' is not one of the vault's",
-			       ask->algorithm);
-	if (label < 1 || label > LABEL_CAP)
-		return ch_fail(err, CH_INVALID, "label of %zu octets, 1 to %d wanted", label, LABEL_CAP);
-	if (ask->max_validity_seconds < 0 || ask->max_validity_seconds > INT64_C(100) * 366 * 86400)
-		return ch_fail(err, CH_INVALID, "max_validity_seconds is %lld",
-			       (long long)ask->max_validity_seconds);
-	if (!(*kind)->has_subject != !ask->subject_der.len ||
-	    !(*kind)->has_policies != !ask->n_timestamp_policies || !(*kind)->has_origin != !origin)
-		return ch_fail(err, CH_INVALID,
-			       "a %s key is made with%s subject, with%s timestamp policies and with%s "
-			       "checkpoint origin",
-			       (*kind)->name, (*kind)->has_subject ? "" : "out",
-			       (*kind)->has_policies ? "" : "out", (*kind)->has_origin ? "" : "out");
-	if ((*kind)->has_origin && (origin > ORIGIN_CAP || strchr(ask->checkpoint_origin, '\n')))
-		return ch_fail(err, CH_INVALID, "checkpoint origin is not one line of at most %d octets",
-			       ORIGIN_CAP);
-	return (!(*kind)->has_subject || check_subject(ask, err)) &&
-	       (!(*kind)->has_policies || check_policies(ask, err));
-}
-
-bool vault_generate_allowed(const Chancery__GenerateKeyRequest *ask, const char *service,
-			    struct ch_error *err)
-{
-	const struct key_kind *kind;
-
-	return check_ask(ask, service, &kind, err);
-}
-
-/* --- step 2: was it made before --- */
-
-/* The same request id with other content is a fault of the caller's. */
-static bool check_same(const struct vault_key *key, const Chancery__GenerateKeyRequest *ask,
-		       const struct key_kind *kind, const char *tenant, struct ch_error *err)
-{
-	struct ch_view subject = ch_view(ask->subject_der.data, ask->subject_der.len);
-
-	if (strcmp(key->tenant, tenant) != 0 || strcmp(key->algorithm->name, ask->algorithm) != 0 ||
-	    key->purposes != kind->purposes || !ch_view_equal(ch_view_of(&key->subject_der), subject))
-		return ch_fail(err, CH_CONFLICT,
-			       "this message id made key '%s', which is another than asked for now",
-			       key->key_id);
-	return true;
-}
-
-/* --- step 3: making it --- */
-
-static bool generate_on(struct vault *vault, size_t hsm, struct vault_key *key, bool extractable,
-			struct ch_error *err)
-{
-	Chancery__HsmRequest request = CHANCERY__HSM_REQUEST__INIT;
-	Chancery__HsmGenerate generate = CHANCERY__HSM_GENERATE__INIT;
-	Chancery__HsmReply *reply;
-
-	generate.key_id = key->key_id;
-	generate.algorithm = (char *)key->algorithm->name;
-	generate.label = key->label;
-	generate.extractable = extractable;
-	request.generate = &generate;
-	if (!vault_run_on(vault, hsm, &request, true, GENERATE_LIMIT_US, &reply, err))
-		return false;
-	key->public_key_info =
-		ch_bytes_copy(ch_view(reply->public_key_info.data, reply->public_key_info.len));
-	chancery__hsm_reply__free_unpacked(reply, NULL);
-	return true;
-}
-
-/* Best effort: a key that nothing records can sign nothing. */
-static void destroy_everywhere(struct vault *vault, struct vault_key *key)
-{
-	unsigned up = hsm_pool_up(vault->hsms);
-
-	for (size_t i = 0; i < hsm_pool_count(vault->hsms); i++) {
-		Chancery__HsmRequest request = CHANCERY__HSM_REQUEST__INIT;
-		Chancery__HsmDestroy destroy = CHANCERY__HSM_DESTROY__INIT;
-		struct ch_error err;
-
-		destroy.key_id = key->key_id;
-		request.destroy = &destroy;
-		if ((up & 1u << i) &&
-		    !vault_run_on(vault, i, &request, false, VAULT_COPY_LIMIT_US, NULL, &err))
-			ch_log_warn("unused key '%s' stays on HSM '%s': %s", key->key_id,
-				    hsm_pool_name(vault->hsms, i), err.message);
-	}
-}
-
-/* An HSM that is up and has least to do makes the key. */
-static bool choose_hsm(struct vault *vault, size_t *chosen, struct ch_error *err)
-{
-	unsigned up = hsm_pool_up(vault->hsms);
-	uint32_t least = UINT32_MAX;
-
-	for (size_t i = 0; i < hsm_pool_count(vault->hsms); i++) {
-		struct hsm_status status;
-
-		hsm_pool_status(vault->hsms, i, &status);
-		if (!(up & 1u << i)) {
-			if (vault->config->single_copy_accepted)
-				continue;
-			ch_fail(err, CH_UNAVAILABLE, "HSM '%s' is %s: a key needs a copy on each",
-				status.name, hsm_state_name(status.state));
-			err->retryable = true;
-			return false;
-		}
-		if (status.in_flight < least) {
-			least = status.in_flight;
-			*chosen = i;
-		}
-	}
-	return least != UINT32_MAX || ch_fail(err, CH_UNAVAILABLE, "no HSM is up");
-}
-
-/* Copies to all others. A copy that cannot be made fails the key, unless single copies are accepted. */
-static bool copy_to_others(struct vault *vault, size_t from, struct vault_key *key, struct ch_bytes *wrapped,
-			   struct ch_error *err)
-{
-	bool accepted = vault->config->single_copy_accepted;
-
-	if (!vault_copy_wrap(vault, from, key, wrapped, err)) {
-		ch_fail_in(err, "%s key cannot be copied to another HSM (single_copy_accepted is %s)",
-			   key->algorithm->name, accepted ? "true" : "false");
-		if (accepted)
-			ch_log_warn("key '%s' has a single copy: %s", key->key_id, err->message);
-		return accepted;
-	}
-	for (size_t i = 0; i < hsm_pool_count(vault->hsms); i++) {
-		if (i == from || vault_copy_to(vault, i, key, ch_view_of(wrapped), err))
-			continue;
-		if (!accepted)
-			return ch_fail_in(err, "copy to HSM '%s'", hsm_pool_name(vault->hsms, i));
-		ch_log_warn("key '%s' has no copy on HSM '%s': %s", key->key_id,
-			    hsm_pool_name(vault->hsms, i), err->message);
-	}
-	return vault_copy_lock(vault, from, key, err);
-}
-
-static bool make_key(struct vault *vault, struct vault_key *key, struct ch_bytes *wrapped,
-		     struct ch_error *err)
-{
-	bool copies = hsm_pool_count(vault->hsms) > 1;
-	size_t from = 0;
-
-	if (!choose_hsm(vault, &from, err) || !generate_on(vault, from, key, copies, err))
-		return false;
-	if (!vault_copy_prove(vault, from, key, err)) {
-		destroy_everywhere(vault, key);
-		return false;
-	}
-	vault_copy_recorded(vault, key, from);
-	if (!copies || copy_to_others(vault, from, key, wrapped, err))
-		return true;
-	destroy_everywhere(vault, key);
-	return false;
-}
+/* --- what the row says --- */
 
 static void fill_key(struct vault *vault, const Chancery__GenerateKeyRequest *ask,
 		     const struct key_kind *kind, const char *tenant, struct vault_key *key)
@@ -341,6 +105,20 @@ static bool use_approval(struct vault *vault, const struct ch_bus_request *reque
 
 /* --- the handler --- */
 
+/* The same request id with other content is a fault of the caller's. */
+static bool check_same(const struct vault_key *key, const Chancery__GenerateKeyRequest *ask,
+		       const struct key_kind *kind, const char *tenant, struct ch_error *err)
+{
+	struct ch_view subject = ch_view(ask->subject_der.data, ask->subject_der.len);
+
+	if (strcmp(key->tenant, tenant) != 0 || strcmp(key->algorithm->name, ask->algorithm) != 0 ||
+	    key->purposes != kind->purposes || !ch_view_equal(ch_view_of(&key->subject_der), subject))
+		return ch_fail(err, CH_CONFLICT,
+			       "this message id made key '%s', which is another than asked for now",
+			       key->key_id);
+	return true;
+}
+
 static void answer_key(const struct vault_key *key, ProtobufCMessage **reply)
 {
 	Chancery__GenerateKeyReply *answer =
@@ -388,11 +166,11 @@ static bool make_and_record(struct vault *vault, const struct ch_bus_request *re
 	CH_AUTO(ch_bytes) wrapped = CH_NONE;
 	bool found;
 
-	if (!make_key(vault, key, &wrapped, err))
+	if (!vault_make_key(vault, key, &wrapped, err))
 		return false;
 	if (seal_and_insert(vault, request, key, ch_view_of(&wrapped), err))
 		return true;
-	destroy_everywhere(vault, key);
+	vault_destroy_everywhere(vault, key);
 	if (err->code != CH_CONFLICT)
 		return false;
 	vault_key_free(key);
@@ -412,7 +190,7 @@ bool vault_handle_generate_key(void *state, const struct ch_bus_request *request
 	bool found, made;
 
 	/* 1. What may be made is decided before anything is. */
-	if (!check_ask(ask, request->sender->service, &kind, err)) {
+	if (!vault_key_kind_check(ask, request->sender->service, &kind, err)) {
 		const struct vault_event event = { .request = request, .key_id = "" };
 
 		vault_note_refused(vault, &event, err);

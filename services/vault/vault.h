@@ -3,7 +3,7 @@
  * vault.h: the vault daemon: what it holds, and which file does which step.
  *
  *   main.c → vault.c (open and close) · listing.c (ListKeys, VaultStatus)
- *   sign.c, sign_allow.c (Sign) · generate.c (GenerateKey)
+ *   sign.c, sign_allow.c (Sign) · generate.c, key_kinds.c, make_key.c (GenerateKey)
  *   approval/: officers' quorum, the actions that they approve · secrets/: Seal, Open, Reseal, Random
  *   policy.h: what limits a key: sealed rows, state, policy, quotas
  *   copies.c: what workers keep of keys that another vault destroyed
@@ -87,7 +87,7 @@ bool vault_handle_sign(void *state, const struct ch_bus_request *request, Protob
 		       struct ch_error *err);
 bool vault_handle_generate_key(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
 			       struct ch_error *err);
-/* May this service have such a key made? Pure: what the handler asks first. */
+/* May this service have such a key made? Pure: what the handler asks first. (key_kinds.c) */
 CH_MUST_USE bool vault_generate_allowed(const Chancery__GenerateKeyRequest *ask, const char *service,
 					struct ch_error *err);
 bool vault_handle_list_keys(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
