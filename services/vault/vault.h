@@ -7,7 +7,7 @@
  *   approval/: officers' quorum, the actions that they approve · secrets/: Seal, Open, Reseal, Random
  *   policy.h: what limits a key: sealed rows, state, policy, quotas
  *   copies.c: what workers keep of keys that another vault destroyed
- *   purposes.h: what may be signed · hsm.h: who signs · keys.c and store.c: what the database knows
+ *   purposes.h: what may be signed · hsm.h: who signs · keys.c, store.c, key_row.c: what the database knows
  *   events.c: what the audit log and the metrics hear of it · init_hsms.c: setting up
  */
 #ifndef VAULT_H
