@@ -293,7 +293,7 @@ class SecondVault:
         config.update(instance="vault-2", state_directory=str(first.dir / "state-2"), operations={"listen": f"127.0.0.1:{self.operations}"})
         config["bus"]["listen"] = f"127.0.0.1:{self.port}"
         config["identity"].update(certificate=str(identity / "certificate.pem"), key=str(identity / "key.pem"))
-        (first.dir / "state-2").mkdir()
+        (first.dir / "state-2").mkdir(exist_ok=True)  # a module's tests may have had one before, one after the other
         self.ask = copy.copy(first)
         self.ask.port = self.port
         self.config = first.dir / "vault-2.yaml"
