@@ -312,8 +312,10 @@ int hsm_worker_main(const char *name)
 	}
 	opened = handle_open(&worker, request);
 	chancery__hsm_request__free_unpacked(request, NULL);
-	while (opened) /* until a session thread sees that the vault is gone */
-		pause();
 	/* Threads may be inside the module: leave at once, no destructors (a vendor's may hang). */
-	_exit(1);
+	if (!opened)
+		_exit(1);
+	/* Until a session thread sees that the vault is gone. */
+	for (;;)
+		pause();
 }
