@@ -105,6 +105,8 @@ bool ch_bus_client_open(const char *service, const struct ch_conf_strings *addre
 
 void ch_bus_client_close(struct ch_bus_client *client)
 {
+	bool closed = true;
+
 	if (!client)
 		return;
 	pthread_mutex_lock(&client->lock);
@@ -114,7 +116,9 @@ void ch_bus_client_close(struct ch_bus_client *client)
 		pthread_cond_wait(&client->changed, &client->lock);
 	pthread_mutex_unlock(&client->lock);
 	for (size_t i = 0; i < client->count; i++)
-		ch_replica_close(&client->replicas[i]);
+		closed = ch_replica_close(&client->replicas[i]) && closed;
+	if (!closed)
+		return; /* on_pipe may still be called */
 	if (client->tls)
 		nng_tls_config_free(client->tls);
 	pthread_cond_destroy(&client->changed);

@@ -18,6 +18,9 @@ void ch_cleanup_tls_config(nng_tls_config **config);
  * certificate. (tls.c) */
 CH_MUST_USE bool ch_bus_tls_config(const struct ch_identity_config *files, const char *server_name,
 				   nng_tls_config **config, struct ch_error *err);
+/* False: nng does not end it in time, and may still call what was set for it: that must stay as long as the
+ * process. (close.c) */
+CH_MUST_USE bool ch_bus_close_socket(nng_socket socket);
 /* Once for the process, after nng_tls_register: most of nng's threads sleep. (threads.c) */
 void ch_bus_limit_threads(void);
 bool ch_bus_fail_nng(struct ch_error *err, int result, const char *format, ...) CH_PRINTF(3, 4);
@@ -77,7 +80,8 @@ enum exchange_result {
 };
 CH_MUST_USE bool ch_replica_open(struct ch_bus_client *client, const char *address, struct replica *replica,
 				 struct ch_error *err);
-void ch_replica_close(struct replica *replica);
+/* False: its connections may still call it, see ch_bus_close_socket. */
+CH_MUST_USE bool ch_replica_close(struct replica *replica);
 /* Sends one envelope and waits for what comes back, at most until deadline_us (monotonic). */
 enum exchange_result ch_replica_exchange(struct replica *replica, struct ch_view request, int64_t deadline_us,
 					 struct ch_bytes *reply);

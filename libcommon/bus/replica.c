@@ -413,7 +413,7 @@ bool ch_replica_open(struct ch_bus_client *client, const char *address, struct r
 	return result == 0 || ch_bus_fail_nng(err, result, "bus peer %s at '%s'", client->service, address);
 }
 
-void ch_replica_close(struct replica *replica)
+bool ch_replica_close(struct replica *replica)
 {
 	if (replica->probe) {
 		nng_aio_stop(replica->probe->aio);
@@ -425,7 +425,8 @@ void ch_replica_close(struct replica *replica)
 		replica->idle = slot->next;
 		free_slot(slot);
 	}
-	if (replica->open)
-		nng_close(replica->socket);
+	if (replica->open && !ch_bus_close_socket(replica->socket))
+		return false;
 	free(replica->address);
+	return true;
 }

@@ -216,8 +216,8 @@ void ch_bus_server_stop(struct ch_bus_server *server, int64_t drain_us)
 		nng_ctx_close(server->workers[i].context);
 		pthread_mutex_destroy(&server->workers[i].lock);
 	}
-	if (server->open)
-		nng_close(server->socket);
+	if (server->open && !ch_bus_close_socket(server->socket))
+		ch_log_debug("bus: the listening socket stays open; it calls nothing of ours");
 	ch_bus_dispatcher_free(server->dispatcher);
 	free(server->workers);
 	free(server);
