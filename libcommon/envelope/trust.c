@@ -96,6 +96,9 @@ bool ch_trust_load(const char *system_ca_path, struct ch_trust **trust, struct c
 
 		if (!ca)
 			break;
+		/* OpenSSL reads a certificate's extensions when it is first used: here, where one thread is
+		 * alone with it. */
+		X509_check_purpose(ca, -1, -1);
 		if (X509_STORE_add_cert(loaded->store, ca) != 1)
 			return ch_fail_openssl(err, CH_INVALID, "system CA file '%s'", system_ca_path);
 		count++;

@@ -94,6 +94,8 @@ static bool open_policy(struct vault *vault, struct ch_error *err)
 					       .operators_ca = X509_STORE_new() };
 	if (!ch_certificate_read_pem_file(config->operators_ca, &certificate, err))
 		return ch_fail_in(err, "operators_ca");
+	X509_check_purpose(certificate, -1,
+			   -1); /* its extensions are read while one thread is alone with it */
 	if (!vault->policy.operators_ca || X509_STORE_add_cert(vault->policy.operators_ca, certificate) != 1)
 		return ch_fail_openssl(err, CH_INTERNAL, "operators_ca");
 	return true;
