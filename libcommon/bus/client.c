@@ -117,8 +117,12 @@ void ch_bus_client_close(struct ch_bus_client *client)
 	pthread_mutex_unlock(&client->lock);
 	for (size_t i = 0; i < client->count; i++)
 		closed = ch_replica_close(&client->replicas[i]) && closed;
-	if (!closed)
-		return; /* on_pipe may still be called */
+	if (!closed) { /* on_pipe may still be called: this stays, what others own is let go */
+		pthread_mutex_lock(&client->lock);
+		client->connected = NULL;
+		pthread_mutex_unlock(&client->lock);
+		return;
+	}
 	if (client->tls)
 		nng_tls_config_free(client->tls);
 	pthread_cond_destroy(&client->changed);

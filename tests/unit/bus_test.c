@@ -837,49 +837,6 @@ static void many_calls_are_in_flight_at_once(void **state)
 	assert_true(calls > 200); /* one after the other on a busy machine is 50 */
 }
 
-/* --- threads.c --- */
-
-#define CALLBACKS 64
-
-/* Which threads ran callbacks; nng has no other way to tell. */
-struct seen {
-	pthread_mutex_t lock;
-	pthread_t threads[CALLBACKS];
-	size_t count;
-};
-
-static void note_thread(void *context)
-{
-	struct seen *seen = context;
-	size_t i = 0;
-
-	pthread_mutex_lock(&seen->lock);
-	while (i < seen->count && !pthread_equal(seen->threads[i], pthread_self()))
-		i++;
-	if (i == seen->count)
-		seen->threads[seen->count++] = pthread_self();
-	pthread_mutex_unlock(&seen->lock);
-	pause_ms(2); /* so that any other thread that is awake takes the next */
-}
-
-static void most_of_nngs_threads_sleep(void **state)
-{
-	struct fixture *f = *state;
-	struct seen seen = { .lock = PTHREAD_MUTEX_INITIALIZER };
-	long processors = sysconf(_SC_NPROCESSORS_ONLN);
-	nng_aio *aios[CALLBACKS];
-
-	start(&f->vaults[0]);
-	for (size_t i = 0; i < CALLBACKS; i++) {
-		assert_int_equal(nng_aio_alloc(&aios[i], note_thread, &seen), 0);
-		assert_true(nng_aio_begin(aios[i]));
-		nng_aio_finish(aios[i], 0);
-	}
-	for (size_t i = 0; i < CALLBACKS; i++)
-		nng_aio_free(aios[i]);
-	assert_in_range(seen.count, 1, processors > 3 ? processors / 2 : 1);
-}
-
 int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -900,7 +857,6 @@ int main(void)
 		TEST(a_reply_counts_only_if_it_answers_this_very_request),
 		TEST(stopping_lets_the_request_in_flight_finish),
 		TEST(many_calls_are_in_flight_at_once),
-		TEST(most_of_nngs_threads_sleep),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
