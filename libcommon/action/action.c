@@ -5,12 +5,13 @@
 
 #include "clock/clock.h"
 #include "err/err.h"
+#include "text/text.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define TITLE "Chancery action v1"
+#define TITLE "Chancery action v2"
 
 /* --- the kinds: a new one is a row here --- */
 
@@ -35,12 +36,15 @@ static const struct kind {
 	  FIELDS("key", "policy-version", "from", "to") },
 	{ CHANCERY__ACTION_KIND__ACTION_CHANGE_KEY_POLICY, "change-key-policy",
 	  FIELDS("key", "policy-version", "callers", "signature-algorithms", "max-validity-seconds",
-		 "quota-burst", "quota-per-hour", "approvals-required", "audit-mode") },
+		 "quota-burst", "quota-per-hour", "approvals-required", "audit-mode", "extra-extensions",
+		 "verify-signatures") },
 	{ CHANCERY__ACTION_KIND__ACTION_REPLACE_HSM, "replace-hsm", FIELDS("hsm") },
 	{ CHANCERY__ACTION_KIND__ACTION_CHANGE_QUORUM, "change-quorum",
 	  FIELDS("version", "required", "officers") },
 	{ CHANCERY__ACTION_KIND__ACTION_CRL, "crl",
 	  FIELDS("key", "tbs-sha256", "crl-number", "next-update") },
+	{ CHANCERY__ACTION_KIND__ACTION_CHANGE_CA_STATE, "change-ca-state",
+	  FIELDS("ca", "to", "key", "policy-version", "certificate", "reason") },
 };
 
 static const struct kind *find_kind(Chancery__ActionKind kind)
@@ -66,13 +70,52 @@ Chancery__ActionKind ch_action_kind_find(const char *name)
 	return CHANCERY__ACTION_KIND__ACTION_NONE;
 }
 
+static void free_pairs(struct ch_action_field *pairs, size_t *count)
+{
+	for (size_t i = 0; i < *count; i++) {
+		free(pairs[i].name);
+		free(pairs[i].value);
+	}
+	*count = 0;
+}
+
 void ch_action_free(struct ch_action *action)
 {
-	for (size_t i = 0; i < action->field_count; i++) {
-		free(action->fields[i].name);
-		free(action->fields[i].value);
-	}
-	action->field_count = 0;
+	free_pairs(action->fields, &action->field_count);
+	free_pairs(action->facts, &action->fact_count);
+	free(action->proposed_by);
+	free(action->proposed_through);
+	free(action->proposed_from);
+	action->proposed_by = action->proposed_through = action->proposed_from = NULL;
+}
+
+const char *ch_action_value(const struct ch_action *action, const char *name)
+{
+	for (size_t i = 0; i < action->field_count; i++)
+		if (strcmp(action->fields[i].name, name) == 0)
+			return action->fields[i].value;
+	return NULL;
+}
+
+/* As a line may have it: visible, within the cap, without spaces at its ends. */
+static char *fact_value(const char *value)
+{
+	CH_AUTO(ch_string) shown = ch_text_escape(ch_view_text(value));
+	size_t size = strlen(shown), begin = strspn(shown, " ");
+	struct ch_error ignored;
+
+	size = size > CH_ACTION_VALUE_CAP ? CH_ACTION_VALUE_CAP : size;
+	while (size > begin &&
+	       (shown[size - 1] == ' ' || !ch_text_check("", ch_view(shown + begin, size - begin), &ignored)))
+		size--;
+	return size > begin ? ch_strndup(shown + begin, size - begin) : ch_strdup("-");
+}
+
+void ch_action_add_fact(struct ch_action *action, const char *name, const char *value)
+{
+	if (action->fact_count < CH_ACTION_FACTS_CAP)
+		action->facts[action->fact_count++] =
+			(struct ch_action_field){ ch_format(CH_ACTION_FACT "%s", name), fact_value(value) };
 }
 
 /* --- writing --- */
@@ -85,10 +128,8 @@ static bool check_value(const char *name, const char *value, struct ch_error *er
 	if (size < 1 || size > CH_ACTION_VALUE_CAP)
 		return ch_fail(err, CH_INVALID, "%s of %zu octets, 1 to %d allowed", name, size,
 			       CH_ACTION_VALUE_CAP);
-	for (size_t i = 0; i < size; i++)
-		if ((unsigned char)value[i] < 0x20 || value[i] == 0x7f)
-			return ch_fail(err, CH_INVALID, "%s has the control character 0x%02x", name,
-				       (unsigned char)value[i]);
+	if (!ch_text_check(name, ch_view(value, size), err))
+		return false;
 	if (value[0] == ' ' || value[size - 1] == ' ')
 		return ch_fail(err, CH_INVALID, "%s begins or ends with a space", name);
 	return true;
@@ -109,6 +150,31 @@ static bool check_id(const char *id, struct ch_error *err)
 	       ch_fail(err, CH_INVALID, "id '%.40s' is not %d hexadecimal digits", id, CH_ACTION_ID_SIZE - 1);
 }
 
+static const char *or_none(const char *text)
+{
+	return text && text[0] ? text : "-";
+}
+
+static bool is_fact(const char *name)
+{
+	const size_t size = strlen(CH_ACTION_FACT);
+
+	return strncmp(name, CH_ACTION_FACT, size) == 0 && name[size] &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyz-") == strlen(name);
+}
+
+static bool check_facts(const struct ch_action *action, struct ch_error *err)
+{
+	for (size_t i = 0; i < action->fact_count; i++) {
+		if (!is_fact(action->facts[i].name))
+			return ch_fail(err, CH_INVALID, "'%.40s' does not begin with '" CH_ACTION_FACT "'",
+				       action->facts[i].name);
+		if (!check_value(action->facts[i].name, action->facts[i].value, err))
+			return false;
+	}
+	return true;
+}
+
 static bool check(const struct ch_action *action, const struct kind **kind, struct ch_error *err)
 {
 	*kind = find_kind(action->kind);
@@ -116,7 +182,10 @@ static bool check(const struct ch_action *action, const struct kind **kind, stru
 		return ch_fail(err, CH_INVALID, "action of kind %d is not known", (int)action->kind);
 	if (!check_id(action->id, err) || !check_value("tenant", action->tenant, err) ||
 	    !check_time("created", action->created_us, err) ||
-	    !check_time("expires", action->expires_us, err))
+	    !check_time("expires", action->expires_us, err) ||
+	    !check_value("proposed-by", or_none(action->proposed_by), err) ||
+	    !check_value("proposed-through", or_none(action->proposed_through), err) ||
+	    !check_value("proposed-from", or_none(action->proposed_from), err))
 		return false;
 	for (size_t i = 0; (*kind)->fields[i] || i < action->field_count; i++) {
 		const char *wanted = (*kind)->fields[i];
@@ -132,7 +201,7 @@ static bool check(const struct ch_action *action, const struct kind **kind, stru
 		if (!check_value(wanted, action->fields[i].value, err))
 			return false;
 	}
-	return true;
+	return check_facts(action, err);
 }
 
 bool ch_action_format(const struct ch_action *action, struct ch_bytes *document, struct ch_error *err)
@@ -146,8 +215,13 @@ bool ch_action_format(const struct ch_action *action, struct ch_bytes *document,
 	ch_buffer_printf(&out, TITLE "\naction: %s\nid: %s\ntenant: %s\ncreated: %s\nexpires: %s\n",
 			 kind->name, action->id, action->tenant, ch_time_text(action->created_us, created),
 			 ch_time_text(action->expires_us, expires));
+	ch_buffer_printf(&out, "proposed-by: %s\nproposed-through: %s\nproposed-from: %s\n",
+			 or_none(action->proposed_by), or_none(action->proposed_through),
+			 or_none(action->proposed_from));
 	for (size_t i = 0; i < action->field_count; i++)
 		ch_buffer_printf(&out, "%s: %s\n", action->fields[i].name, action->fields[i].value);
+	for (size_t i = 0; i < action->fact_count; i++)
+		ch_buffer_printf(&out, "%s: %s\n", action->facts[i].name, action->facts[i].value);
 	if (out.used > CH_ACTION_CAP)
 		return ch_fail(err, CH_TOO_LARGE, "document of %zu octets, at most %d allowed", out.used,
 			       CH_ACTION_CAP);
@@ -242,7 +316,34 @@ static bool read_head(struct ch_view *in, struct ch_action *action, struct ch_er
 	return copy_named(in, "id", action->id, sizeof(action->id), err) &&
 	       copy_named(in, "tenant", action->tenant, sizeof(action->tenant), err) &&
 	       take_time(in, "created", &action->created_us, err) &&
-	       take_time(in, "expires", &action->expires_us, err);
+	       take_time(in, "expires", &action->expires_us, err) &&
+	       take_named(in, "proposed-by", &action->proposed_by, err) &&
+	       take_named(in, "proposed-through", &action->proposed_through, err) &&
+	       take_named(in, "proposed-from", &action->proposed_from, err);
+}
+
+static bool add_pair(struct ch_action_field *pairs, size_t *count, size_t cap, struct ch_action_field pair,
+		     struct ch_error *err)
+{
+	if (*count == cap) {
+		free(pair.name);
+		free(pair.value);
+		return ch_fail(err, CH_INVALID, "the action's document has more than %zu fields", cap);
+	}
+	pairs[(*count)++] = pair;
+	return true;
+}
+
+/* Facts after fields: writing it again shows where they were mixed. */
+static bool read_pair(struct ch_view *in, struct ch_action *action, struct ch_error *err)
+{
+	struct ch_action_field pair = CH_NONE;
+
+	if (!take_pair(in, &pair.name, &pair.value, err))
+		return false;
+	return is_fact(pair.name)
+		       ? add_pair(action->facts, &action->fact_count, CH_ACTION_FACTS_CAP, pair, err)
+		       : add_pair(action->fields, &action->field_count, CH_ACTION_FIELDS_CAP, pair, err);
 }
 
 bool ch_action_read(struct ch_view document, struct ch_action *action, struct ch_error *err)
@@ -256,15 +357,8 @@ bool ch_action_read(struct ch_view document, struct ch_action *action, struct ch
 		return ch_fail(err, CH_TOO_LARGE, "document of %zu octets, at most %d allowed", document.size,
 			       CH_ACTION_CAP);
 	read = read_head(&in, action, err);
-	while (read && in.size) {
-		struct ch_action_field *field = &action->fields[action->field_count];
-
-		if (action->field_count == CH_ACTION_FIELDS_CAP)
-			read = ch_fail(err, CH_INVALID, "the action's document has more than %d fields",
-				       CH_ACTION_FIELDS_CAP);
-		else if ((read = take_pair(&in, &field->name, &field->value, err)))
-			action->field_count++;
-	}
+	while (read && in.size)
+		read = read_pair(&in, action, err);
 	read = read && ch_action_format(action, &again, err);
 	if (read && !ch_view_equal(ch_view_of(&again), document))
 		read = ch_fail(err, CH_INVALID, "the action's document is not in the one form that it has");

@@ -4,19 +4,24 @@
  *sign its very octets, and the vault reads it again before it acts. One form for one content: what reads also
  *formats to the same octets.
  *
- *	Chancery action v1
+ *	Chancery action v2
  *	action: ca-certificate
  *	id: 5f0c0c1a77b84a2c9d3c8e0b7d1f2a34
  *	tenant: default
  *	created: 2026-11-21T04:30:00Z
  *	expires: 2026-11-22T04:30:00Z
+ *	proposed-by: alice
+ *	proposed-through: issuer/issuer-1
+ *	proposed-from: 192.0.2.7
  *	key: 9a1f0c…
  *	tbs-sha256: 6b86b2…
  *	subject: CN=Example Root CA,O=Example
  *	not-after: 2046-11-21T04:30:00Z
+ *	about-key-label: Example Root CA
+ *	about-key-state: active
  *
- * Lines end with one LF, the last one too. After the six fixed lines come exactly the fields of the action's
- *kind in their order.
+ * Lines end with one LF, the last one too. After the nine fixed lines come exactly the fields of the action's
+ *kind in their order; then what the vault tells the officers of it ("about-…"), which asks for nothing.
  */
 #ifndef CH_ACTION_H
 #define CH_ACTION_H
@@ -26,8 +31,10 @@
 
 #define CH_ACTION_CAP        16384 /* octets of a document */
 #define CH_ACTION_FIELDS_CAP 16
+#define CH_ACTION_FACTS_CAP  16
+#define CH_ACTION_FACT       "about-" /* begins the name of each */
 #define CH_ACTION_VALUE_CAP \
-	2048 /* octets of a value: UTF-8 without control characters, not empty ("-" says: none) */
+	2048 /* octets of a value: visible characters (text/text.h), not empty ("-" says: none) */
 #define CH_ACTION_ID_SIZE 33 /* 32 hex digits and a zero */
 
 struct ch_action_field {
@@ -46,10 +53,29 @@ struct ch_action {
 	char id[CH_ACTION_ID_SIZE];
 	char tenant[64];
 	int64_t created_us, expires_us; /* whole seconds */
+	/* Who asked ("-": nobody said), by which service and instance, from which address. */
+	char *proposed_by, *proposed_through, *proposed_from;
 	struct ch_action_field fields[CH_ACTION_FIELDS_CAP];
 	size_t field_count;
+	struct ch_action_field facts[CH_ACTION_FACTS_CAP];
+	size_t fact_count;
 };
 void ch_action_free(struct ch_action *action); /* what it holds */
+
+/* What is asked for. */
+struct ch_action_ask {
+	Chancery__ActionKind kind;
+	const struct ch_action_field *fields;
+	size_t count;
+	struct ch_view
+		content; /* what tbs-sha256 is the digest of: shown to officers; size 0: the kind has none */
+	const char *proposed_by,
+		*proposed_from; /* a person and an address, where a daemon asks for one; or NULL */
+};
+/* The value of a field; NULL: there is none of that name. */
+const char *ch_action_value(const struct ch_action *action, const char *name);
+/* Appends a fact: name without "about-". Not where there are as many already as may be. */
+void ch_action_add_fact(struct ch_action *action, const char *name, const char *value);
 
 /*
  * What each kind names, in this order:
@@ -61,9 +87,12 @@ void ch_action_free(struct ch_action *action); /* what it holds */
  *   export-key         key
  *   change-key-state   key, policy-version, from, to
  *   change-key-policy  key, policy-version, callers, signature-algorithms, max-validity-seconds, quota-burst,
- * quota-per-hour, approvals-required, audit-mode replace-hsm        hsm change-quorum      version, required,
- * officers ("name=hex SHA-256 of the SubjectPublicKeyInfo,…")
+ * quota-per-hour, approvals-required, audit-mode, extra-extensions, verify-signatures replace-hsm        hsm
+ * change-quorum      version, required, officers ("name=hex SHA-256 of the SubjectPublicKeyInfo,…")
  */
+/*   change-ca-state    ca, to, key, policy-version ("-" for a revocation), certificate (serial or "-"),
+ * reason
+ * ("-": none) */
 const char *ch_action_kind_name(Chancery__ActionKind kind); /* NULL: no such kind */
 Chancery__ActionKind ch_action_kind_find(const char *name); /* ACTION_NONE: no such kind */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* spool.c: the spool's files: scanned at start, appended to and synced, read again, removed when
- * acknowledged. */
+/* spool.c: the spool's files: opened at start, appended to and synced, read again, removed when acknowledged.
+ * spool_mend.c reads and mends them. */
 #include "auditclient/internal.h"
 
 #include <dirent.h>
@@ -15,8 +15,8 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#define SEGMENT_NAME_SIZE 32 /* "00000000000000000001.events" */
-#define SCAN_SIZE         (1024 * 1024)
+#define NUMBERS_AT_ONCE 4096 /* reserved with one write */
+#define LEAST_RECORD    64   /* octets: no signed event is as small */
 
 /* --- framing -----------------------------------------------------------------------------------------------
  */
@@ -49,7 +49,7 @@ bool ch_spool_next_record(struct ch_view *frames, struct ch_view *record)
 	if (frames->size < SPOOL_FRAME)
 		return false;
 	size = get32(frames->data);
-	if (size == 0 || size > EVENT_CAP || size > frames->size - SPOOL_FRAME ||
+	if (size == 0 || size > CH_EVENT_CAP || size > frames->size - SPOOL_FRAME ||
 	    get32(frames->data + 4) != (uint32_t)crc32_z(0, frames->data + SPOOL_FRAME, size))
 		return false;
 	*record = ch_view(frames->data + SPOOL_FRAME, size);
@@ -60,9 +60,9 @@ bool ch_spool_next_record(struct ch_view *frames, struct ch_view *record)
 /* --- opening -----------------------------------------------------------------------------------------------
  */
 
-static void segment_name(uint64_t first, char name[SEGMENT_NAME_SIZE])
+void ch_spool_segment_name(uint64_t first, char name[SPOOL_NAME_SIZE])
 {
-	snprintf(name, SEGMENT_NAME_SIZE, "%020" PRIu64 ".events", first);
+	snprintf(name, SPOOL_NAME_SIZE, "%020" PRIu64 ".events", first);
 }
 
 static void add_segment(struct ch_spool *spool, uint64_t first)
@@ -86,10 +86,10 @@ static bool list_segments(struct ch_spool *spool, struct ch_error *err)
 	if (!directory)
 		return ch_fail_errno(err, CH_INTERNAL, errno, "audit spool '%s'", spool->directory);
 	while ((entry = readdir(directory))) {
-		char name[SEGMENT_NAME_SIZE];
+		char name[SPOOL_NAME_SIZE];
 		uint64_t first = strtoull(entry->d_name, NULL, 10);
 
-		segment_name(first, name);
+		ch_spool_segment_name(first, name);
 		if (first > 0 && strcmp(name, entry->d_name) == 0)
 			add_segment(spool, first);
 	}
@@ -102,80 +102,84 @@ static bool list_segments(struct ch_spool *spool, struct ch_error *err)
 static bool open_segment(const struct ch_spool *spool, uint64_t first, int flags, int *fd,
 			 struct ch_error *err)
 {
-	char name[SEGMENT_NAME_SIZE];
+	char name[SPOOL_NAME_SIZE];
 
-	segment_name(first, name);
+	ch_spool_segment_name(first, name);
 	*fd = openat(spool->directory_fd, name, flags | O_CLOEXEC, 0600);
 	return *fd >= 0 ||
 	       ch_fail_errno(err, CH_INTERNAL, errno, "audit spool file '%s/%s'", spool->directory, name);
 }
 
-/* Counts the whole records of a segment. A record is at most EVENT_CAP, so one buffer of SCAN_SIZE always
- * moves on. */
-static bool scan_segment(const struct ch_spool *spool, struct ch_segment *segment, int64_t *file_size,
-			 struct ch_error *err)
+/* --- numbers ---
+ *
+ * "<number> exact": the daemon ended in order, and this is the next. "<number> reserved": it runs or was
+ * killed, and all below may have been used. Atomically replaced.
+ */
+
+static bool write_numbers(struct ch_spool *spool, uint64_t number, const char *kind, struct ch_error *err)
 {
-	CH_AUTO(ch_fd) fd = -1;
-	struct stat info;
+	CH_AUTO(ch_string) line = ch_format("%" PRIu64 " %s\n", number, kind);
 
-	if (!open_segment(spool, segment->first, O_RDONLY, &fd, err))
-		return false;
-	if (fstat(fd, &info) != 0)
-		return ch_fail_errno(err, CH_INTERNAL, errno, "audit spool");
-	*file_size = info.st_size;
-	for (;;) {
-		CH_AUTO(ch_bytes) frames = CH_NONE;
-		struct ch_view rest, record;
-		int64_t before = segment->size;
-
-		if (!ch_spool_read(spool, segment->first, segment->size, info.st_size, SCAN_SIZE, &frames,
-				   err))
-			return false;
-		rest = ch_view_of(&frames);
-		while (ch_spool_next_record(&rest, &record)) {
-			segment->count++;
-			segment->size += (int64_t)record.size + SPOOL_FRAME;
-		}
-		if (segment->size == before)
-			return true;
+	if (!ch_write_file(spool->numbers_path, ch_view_text(line), 0600, err)) {
+		if (err)
+			err->code = CH_UNAVAILABLE;
+		return ch_fail_in(err, "audit spool");
 	}
+	spool->reserved = number;
+	return true;
 }
 
-/* The last segment ends where its last whole record does; an earlier one that is damaged keeps its file. */
-static bool mend_segment(const struct ch_spool *spool, size_t index, int64_t file_size, struct ch_error *err)
+bool ch_spool_reserve(struct ch_spool *spool, uint64_t until, struct ch_error *err)
 {
-	struct ch_segment *segment = &spool->segments[index];
-	long long torn = (long long)(file_size - segment->size);
-	char name[SEGMENT_NAME_SIZE], kept[SEGMENT_NAME_SIZE + 16];
-	CH_AUTO(ch_fd) fd = -1;
+	return until <= spool->reserved || write_numbers(spool, until + NUMBERS_AT_ONCE, "reserved", err);
+}
 
-	if (torn == 0)
-		return true;
-	if (index + 1 == spool->count) {
-		ch_log_warn("audit spool: cut off a torn record of %lld octets after event %" PRIu64, torn,
-			    segment->first + segment->count - 1);
-		if (!open_segment(spool, segment->first, O_WRONLY, &fd, err))
-			return false;
-		return (ftruncate(fd, segment->size) == 0 && fsync(fd) == 0) ||
-		       ch_fail_errno(err, CH_INTERNAL, errno, "audit spool cannot be mended");
-	}
-	segment_name(segment->first, name);
-	snprintf(kept, sizeof(kept), "%s.damaged", name);
-	(void)!linkat(spool->directory_fd, name, spool->directory_fd, kept, 0);
-	ch_log_error("audit spool: %lld octets in '%s' are damaged, kept as '%s'", torn, name, kept);
-	return true;
+/* 0: the file is not there (a spool of an older version), or is damaged. */
+static uint64_t read_numbers(const struct ch_spool *spool, bool *exact)
+{
+	CH_AUTO(ch_bytes) content = CH_NONE;
+	CH_AUTO(ch_string) text = NULL;
+	char *end;
+	uint64_t number;
+
+	if (!ch_read_file(spool->numbers_path, 64, &content, NULL))
+		return 0;
+	text = ch_strndup((const char *)content.data, content.size);
+	number = strtoull(text, &end, 10);
+	*exact = strcmp(end, " exact\n") == 0;
+	return *exact || strcmp(end, " reserved\n") == 0 ? number : 0;
+}
+
+/* No number is used twice: where the end of the spool is damaged or gone, numbering goes on above all that
+ * may have been used. */
+static void skip_used_numbers(struct ch_spool *spool, bool torn)
+{
+	bool exact = false;
+	uint64_t noted = read_numbers(spool, &exact), from = spool->next;
+	struct ch_spool_damage *damage;
+
+	if (torn)
+		spool->next += (uint64_t)spool->damages[spool->damage_count - 1].octets / LEAST_RECORD + 1;
+	if (noted > spool->next && (exact || torn || !spool->count))
+		spool->next = noted;
+	if (torn && exact)
+		spool->next = noted >= from ? noted : from + 1;
+	if (spool->next == from)
+		return;
+	damage = torn ? &spool->damages[spool->damage_count - 1] : ch_spool_note_damage(spool);
+	damage->missing_from = damage->missing_from ? damage->missing_from : from;
+	damage->missing_to = spool->next - 1;
 }
 
 static bool scan(struct ch_spool *spool, struct ch_error *err)
 {
-	for (size_t i = 0; i < spool->count; i++) {
-		int64_t file_size = 0;
+	bool torn = false;
 
-		if (!scan_segment(spool, &spool->segments[i], &file_size, err) ||
-		    !mend_segment(spool, i, file_size, err))
+	spool->next = spool->count ? spool->segments[spool->count - 1].first : 1;
+	for (size_t i = 0; i < spool->count; i++)
+		if (!ch_spool_mend(spool, i, &spool->next, &torn, err))
 			return false;
-		spool->bytes += spool->segments[i].size;
-	}
+	skip_used_numbers(spool, torn);
 	return true;
 }
 
@@ -184,6 +188,7 @@ static bool open_directory(const char *state_directory, struct ch_spool *spool, 
 	CH_AUTO(ch_string) lock_path = NULL;
 
 	spool->directory = ch_format("%s/spool", state_directory);
+	spool->numbers_path = ch_format("%s/audit-numbers", state_directory);
 	lock_path = ch_format("%s/lock", spool->directory);
 	if (mkdir(spool->directory, 0700) != 0 && errno != EEXIST)
 		return ch_fail_errno(err, CH_INTERNAL, errno, "audit spool '%s'", spool->directory);
@@ -199,9 +204,11 @@ static bool open_directory(const char *state_directory, struct ch_spool *spool, 
 bool ch_spool_open(const char *state_directory, struct ch_spool *spool, struct ch_error *err)
 {
 	*spool = (struct ch_spool){ .lock_fd = -1, .directory_fd = -1, .active_fd = -1 };
-	if (!open_directory(state_directory, spool, err) || !list_segments(spool, err) || !scan(spool, err))
+	if (!open_directory(state_directory, spool, err) || !list_segments(spool, err) || !scan(spool, err) ||
+	    !ch_spool_reserve(spool, spool->next, err))
 		return false;
-	if (!spool->count)
+	/* After damage in a segment of its own, whose name is its first number. */
+	if (!spool->count || spool->damage_count)
 		return ch_spool_rotate(spool, err);
 	return open_segment(spool, spool->segments[spool->count - 1].first, O_WRONLY | O_APPEND,
 			    &spool->active_fd, err);
@@ -209,6 +216,10 @@ bool ch_spool_open(const char *state_directory, struct ch_spool *spool, struct c
 
 void ch_spool_close(struct ch_spool *spool)
 {
+	struct ch_error err = CH_NONE;
+
+	if (spool->active_fd >= 0 && !write_numbers(spool, spool->next, "exact", &err))
+		ch_log_warn("%s", err.message);
 	if (spool->active_fd >= 0)
 		close(spool->active_fd);
 	if (spool->directory_fd >= 0)
@@ -216,19 +227,14 @@ void ch_spool_close(struct ch_spool *spool)
 	if (spool->lock_fd >= 0)
 		close(spool->lock_fd);
 	free(spool->directory);
+	free(spool->numbers_path);
+	free(spool->damages);
 	free(spool->segments);
 	*spool = (struct ch_spool){ .lock_fd = -1, .directory_fd = -1, .active_fd = -1 };
 }
 
 /* --- appending and removing --------------------------------------------------------------------------------
  */
-
-uint64_t ch_spool_next_sequence(const struct ch_spool *spool)
-{
-	const struct ch_segment *last = &spool->segments[spool->count - 1];
-
-	return last->first + last->count;
-}
 
 bool ch_spool_write(int fd, int64_t size, struct ch_view frames, struct ch_error *err)
 {
@@ -254,36 +260,88 @@ void ch_spool_account(struct ch_spool *spool, uint64_t count, int64_t size)
 {
 	struct ch_segment *last = &spool->segments[spool->count - 1];
 
-	last->count += count;
+	spool->next += count;
 	last->size += size;
 	spool->bytes += size;
 }
 
+/* Blocks that are taken but not used do not show in the file's size. */
+static bool take_room(int fd, struct ch_error *err)
+{
+	return fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, SPOOL_SEGMENT_SIZE + SPOOL_KEPT_BACK) == 0 ||
+	       errno == EOPNOTSUPP || errno == ENOSYS ||
+	       ch_fail_errno(err, CH_UNAVAILABLE, errno, "audit spool has no room for a segment");
+}
+
+bool ch_spool_take_room(const struct ch_spool *spool, struct ch_error *err)
+{
+	return take_room(spool->active_fd, err);
+}
+
+static bool new_segment(const struct ch_spool *spool, uint64_t first, int *fd, struct ch_error *err)
+{
+	char name[SPOOL_NAME_SIZE];
+
+	if (!open_segment(spool, first, O_WRONLY | O_APPEND | O_CREAT | O_EXCL, fd, err))
+		return false;
+	if (take_room(*fd, err) &&
+	    (fsync(spool->directory_fd) == 0 ||
+	     ch_fail_errno(err, CH_INTERNAL, errno, "audit spool '%s'", spool->directory)))
+		return true;
+	close(*fd);
+	ch_spool_segment_name(first, name);
+	unlinkat(spool->directory_fd, name, 0);
+	return false;
+}
+
 bool ch_spool_rotate(struct ch_spool *spool, struct ch_error *err)
 {
-	uint64_t first = spool->count ? ch_spool_next_sequence(spool) : 1;
+	const struct ch_segment *last = spool->count ? &spool->segments[spool->count - 1] : NULL;
 	int fd = -1;
 
-	if (spool->count && spool->segments[spool->count - 1].count == 0)
+	if (last && last->size == 0 && last->first == spool->next && spool->active_fd >= 0)
 		return true;
-	if (!open_segment(spool, first, O_WRONLY | O_APPEND | O_CREAT | O_EXCL, &fd, err))
-		return false;
-	if (fsync(spool->directory_fd) != 0) {
-		close(fd);
-		return ch_fail_errno(err, CH_INTERNAL, errno, "audit spool '%s'", spool->directory);
+	if (last && last->first == spool->next) { /* empty, and not open yet */
+		if (!open_segment(spool, spool->next, O_WRONLY | O_APPEND, &spool->active_fd, err))
+			return false;
+		return ch_spool_take_room(spool, err);
 	}
-	if (spool->active_fd >= 0)
+	if (!new_segment(spool, spool->next, &fd, err))
+		return false;
+	if (spool->active_fd >= 0 && last) {                      /* what is open is the last one */
+		if (ftruncate(spool->active_fd, last->size) != 0) /* lets go of the room not used */
+			ch_log_debug("audit spool: %s", strerror(errno));
 		close(spool->active_fd);
+	}
 	spool->active_fd = fd;
-	add_segment(spool, first);
+	add_segment(spool, spool->next);
 	return true;
+}
+
+bool ch_spool_begin_anew(struct ch_spool *spool, struct ch_error *err)
+{
+	struct ch_segment *only = &spool->segments[0];
+	char old[SPOOL_NAME_SIZE], name[SPOOL_NAME_SIZE];
+
+	ch_spool_segment_name(only->first, old);
+	ch_spool_segment_name(spool->next, name);
+	/* Cut short after this, the numbers go on all the same. */
+	if (!write_numbers(spool, spool->next, "exact", err))
+		return false;
+	if (ftruncate(spool->active_fd, 0) != 0 ||
+	    renameat(spool->directory_fd, old, spool->directory_fd, name) != 0 ||
+	    fsync(spool->directory_fd) != 0)
+		return ch_fail_errno(err, CH_INTERNAL, errno, "audit spool '%s'", spool->directory);
+	spool->bytes -= only->size;
+	*only = (struct ch_segment){ .first = spool->next };
+	return ch_spool_take_room(spool, err);
 }
 
 void ch_spool_drop_oldest(struct ch_spool *spool)
 {
-	char name[SEGMENT_NAME_SIZE];
+	char name[SPOOL_NAME_SIZE];
 
-	segment_name(spool->segments[0].first, name);
+	ch_spool_segment_name(spool->segments[0].first, name);
 	if (unlinkat(spool->directory_fd, name, 0) != 0)
 		ch_log_warn("audit spool: cannot remove '%s': %s", name, strerror(errno));
 	spool->bytes -= spool->segments[0].size;

@@ -22,9 +22,17 @@ CH_MUST_USE bool ch_audit_hash(const uint8_t previous[CH_AUDIT_HASH_SIZE], uint6
 			       struct ch_view signed_event, uint8_t hash[CH_AUDIT_HASH_SIZE],
 			       struct ch_error *err);
 
+/* Where certificates of system CAs that were rolled over are, as `chancery system-ca roll` leaves them:
+ * beside the system CA's. The caller frees it; the file need not be there. */
+char *ch_audit_retired_cas(const char *system_ca_path);
+
+#define CH_AUDIT_TEXT_CAP 1024 /* octets of each text of an Event that becomes a column of the log */
+
 /* Decodes a stored or received SignedEvent and the Event in it, and verifies its signature, that the
  * certificate chains to the system CA at the event's time, and that service and instance are the
- * certificate's. CH_INVALID, CH_UNAUTHENTICATED, CH_DENIED (another's name). The caller frees *event. */
+ * certificate's. CH_INVALID, CH_UNAUTHENTICATED, CH_DENIED (another's name): it is not genuine and never will
+ * be, but where `retryable` is set: no CA that issued its certificate is known (yet). The caller frees
+ * *event. */
 CH_MUST_USE bool ch_audit_event_open(struct ch_trust *trust, const Chancery__SignedEvent *signed_event,
 				     Chancery__Event **event, struct ch_error *err);
 
@@ -62,7 +70,9 @@ typedef void (*ch_audit_report)(void *context, const struct ch_audit_finding *fi
 struct ch_audit_verify_options {
 	struct ch_db *db;      /* of a role that may read audit_log and audit_checkpoints: chancery_auditor,
 				  chancery_audit */
+	const char *keeper;    /* the service that appends to the log: its alerts excuse gaps that it saw */
 	const char *system_ca; /* path, PEM */
+	const char *retired_system_cas; /* path, PEM: those that were rolled over; NULL: none */
 	/* State directories of the audit daemons (or copies kept elsewhere): their CH_AUDIT_CHECKPOINT_KEY,
 	 * CH_AUDIT_CHECKPOINT_FILE and CH_AUDIT_HEAD_FILE are held against the table; a file that is not
 	 * there is passed over. */

@@ -2,7 +2,9 @@
 /* entry.c: what one row is made of: the chained hash, and the signed event in it. */
 #include "auditlog/auditlog.h"
 #include "auditlog/internal.h"
+#include "unpack/unpack.h"
 
+#include <inttypes.h>
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -37,6 +39,35 @@ void ch_audit_free_signed(Chancery__SignedEvent *event)
 	chancery__signed_event__free_unpacked(event, NULL);
 }
 
+char *ch_audit_retired_cas(const char *system_ca_path)
+{
+	const char *slash = strrchr(system_ca_path, '/');
+
+	return ch_format("%.*s" CH_RETIRED_SYSTEM_CAS, slash ? (int)(slash - system_ca_path + 1) : 0,
+			 system_ca_path);
+}
+
+/* What the log's columns and their indexes hold: one that they do not take would stop all that come with it.
+ */
+static bool check_sizes(const Chancery__Event *event, struct ch_error *err)
+{
+	const struct {
+		const char *name, *text;
+	} columns[] = {
+		{ "service", event->service }, { "instance", event->instance }, { "tenant", event->tenant },
+		{ "type", event->type },       { "outcome", event->outcome },   { "actor", event->actor },
+		{ "subject", event->subject },
+	};
+
+	for (size_t i = 0; i < CH_COUNT(columns); i++)
+		if (strlen(columns[i].text) > CH_AUDIT_TEXT_CAP)
+			return ch_fail(err, CH_INVALID, "audit event's %s has %zu octets, at most %d",
+				       columns[i].name, strlen(columns[i].text), CH_AUDIT_TEXT_CAP);
+	return event->sequence <= INT64_MAX ||
+	       ch_fail(err, CH_INVALID, "audit event's sequence %" PRIu64 " is out of range",
+		       event->sequence);
+}
+
 static bool check_members(const Chancery__Event *event, struct ch_error *err)
 {
 	if (event->event_id.len != 16)
@@ -47,14 +78,14 @@ static bool check_members(const Chancery__Event *event, struct ch_error *err)
 			       (long long)event->time_us);
 	if (!event->type[0] || !event->outcome[0])
 		return ch_fail(err, CH_INVALID, "audit event has no type or no outcome");
-	return ch_proto_check_text(&event->base, err);
+	return check_sizes(event, err) && ch_proto_check_text(&event->base, err);
 }
 
 bool ch_audit_event_open(struct ch_trust *trust, const Chancery__SignedEvent *signed_event,
 			 Chancery__Event **event, struct ch_error *err)
 {
 	struct ch_view encoded = ch_view(signed_event->event.data, signed_event->event.len);
-	CH_AUTO(event) decoded = chancery__event__unpack(NULL, encoded.size, encoded.data);
+	CH_AUTO(event) decoded = (Chancery__Event *)ch_unpack(&chancery__event__descriptor, encoded);
 	struct ch_peer signer;
 
 	if (!decoded)
@@ -65,7 +96,7 @@ bool ch_audit_event_open(struct ch_trust *trust, const Chancery__SignedEvent *si
 			     ch_view(signed_event->certificate.data, signed_event->certificate.len), encoded,
 			     ch_view(signed_event->signature.data, signed_event->signature.len),
 			     decoded->time_us, &signer, err))
-		return ch_fail_in(err, "audit event %s", decoded->type);
+		return ch_fail_in(err, "audit event %.64s", decoded->type);
 	if (strcmp(signer.service, decoded->service) != 0 || strcmp(signer.instance, decoded->instance) != 0)
 		return ch_fail(err, CH_DENIED, "audit event of %.32s/%.64s is signed by %s/%s",
 			       decoded->service, decoded->instance, signer.service, signer.instance);

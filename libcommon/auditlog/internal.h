@@ -15,9 +15,10 @@ CH_DEFINE_AUTO_POINTER(signed_event, Chancery__SignedEvent, ch_audit_free_signed
 /* --- sender_order.c: each sender numbers its events without gaps -------------------------------------------
  */
 struct sender_order;
-struct sender_order *sender_order_new(void);
+/* keeper: the service that appends to the log; borrowed. */
+struct sender_order *sender_order_new(const char *keeper);
 void sender_order_free(struct sender_order *order);
-/* The events in the log's order; alerts of the audit daemon ("audit.gap") excuse the jump that they tell of.
+/* The events in the log's order; alerts of the keeper ("audit.gap") excuse the jump that they tell of.
  */
 void sender_order_see(struct sender_order *order, uint64_t row, const Chancery__Event *event);
 /* A row of that sender whose event cannot be read: its number is one of the next. */

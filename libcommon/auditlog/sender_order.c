@@ -27,15 +27,17 @@ struct jump {
 };
 
 struct sender_order {
+	const char *keeper; /* borrowed */
 	struct sender *senders;
 	struct jump *jumps, **end;
 	struct jump *alerts;
 };
 
-struct sender_order *sender_order_new(void)
+struct sender_order *sender_order_new(const char *keeper)
 {
 	struct sender_order *order = ch_alloc(sizeof(*order));
 
+	order->keeper = keeper;
 	order->end = &order->jumps;
 	return order;
 }
@@ -101,7 +103,7 @@ void sender_order_see(struct sender_order *order, uint64_t row, const Chancery__
 {
 	struct sender *sender;
 
-	if (strcmp(event->service, "audit") == 0 && strcmp(event->type, "audit.gap") == 0) {
+	if (strcmp(event->service, order->keeper) == 0 && strcmp(event->type, "audit.gap") == 0) {
 		struct jump *alert = new_jump(row, event->subject, detail_number(event, "expected"),
 					      detail_number(event, "found"));
 

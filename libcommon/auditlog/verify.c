@@ -44,6 +44,11 @@ static const struct ch_statement walk_log = {
 	" type, outcome, service, instance, actor, subject FROM audit_log ORDER BY log_sequence"
 };
 
+static const struct ch_statement outbox_missing = {
+	"audit_verify_outbox",
+	"SELECT service, missing FROM audit_outbox_missing() WHERE missing <> 0 ORDER BY service"
+};
+
 /* --- what is claimed ---------------------------------------------------------------------------------------
  */
 
@@ -274,6 +279,27 @@ static void check_tail(struct verification *v)
 	walk_missing(&v->walk, v->walk.last + 1, largest->log_size, why);
 }
 
+/* What should have come here and was taken away on its way. */
+static bool check_outboxes(struct verification *v, struct ch_transaction *transaction, struct ch_error *err)
+{
+	CH_AUTO(ch_rows) rows = NULL;
+
+	if (!ch_db_query(transaction, &outbox_missing, CH_NO_PARAMETERS, &rows, err))
+		return false;
+	for (size_t i = 0; i < ch_rows_count(rows); i++) {
+		int64_t missing = ch_rows_int64(rows, i, 1);
+
+		walk_tell(&v->walk, 0, "missing",
+			  missing > 0
+				  ? "%" PRId64 " events of service %s were taken out of its outbox before "
+				    "they came into the log"
+				  : "%" PRId64 " events of service %s: rows that nobody numbered were put "
+				    "into its outbox",
+			  missing, ch_rows_text(rows, i, 0));
+	}
+	return true;
+}
+
 static bool verify_in(struct verification *v, struct ch_transaction *transaction, struct ch_error *err)
 {
 	/* Files first, then the checkpoints, then the log: a daemon writes them the other way round, so what
@@ -290,7 +316,7 @@ static bool verify_in(struct verification *v, struct ch_transaction *transaction
 	walk_end(&v->walk);
 	check_tail(v);
 	compare_with_table(v);
-	return true;
+	return check_outboxes(v, transaction, err);
 }
 
 bool ch_audit_verify(const struct ch_audit_verify_options *options, struct ch_audit_summary *summary,
@@ -302,11 +328,11 @@ bool ch_audit_verify(const struct ch_audit_verify_options *options, struct ch_au
 	bool walked;
 
 	*summary = (struct ch_audit_summary)CH_NONE;
-	if (!ch_trust_load(options->system_ca, &trust, err) ||
+	if (!ch_trust_load_with(options->system_ca, options->retired_system_cas, &trust, err) ||
 	    !ch_db_begin(options->db, NULL, &transaction, err))
 		return false;
 	v.walk.trust = trust;
-	v.walk.senders = sender_order_new();
+	v.walk.senders = sender_order_new(options->keeper);
 	walked = verify_in(&v, transaction, err);
 	sender_order_free(v.walk.senders);
 	for (size_t i = 0; i < v.claims.count; i++)

@@ -5,6 +5,7 @@
  * genuine was altered.
  */
 #include "auditlog/internal.h"
+#include "unpack/unpack.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -66,7 +67,7 @@ static const char *column_that_differs(const struct row *row, const Chancery__Ev
 static bool is_genuine(struct walk *walk, const struct row *row)
 {
 	CH_AUTO(signed_event)
-	stored = chancery__signed_event__unpack(NULL, row->signed_event.size, row->signed_event.data);
+	stored = (Chancery__SignedEvent *)ch_unpack(&chancery__signed_event__descriptor, row->signed_event);
 	CH_AUTO(event) event = NULL;
 	struct ch_error why = CH_NONE;
 	const char *column;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * client.c: a call: seal, choose a replica, exchange, check that the reply is the answer to this very
- * request, and again with a fresh envelope where that can help.
+ * client.c: a call: seal, choose a replica, exchange, and again with a fresh envelope, elsewhere too, where
+ * what came back (reply.c) says that it can help.
  */
 #include "bus/internal.h"
 
@@ -14,6 +14,9 @@
 #define DEFAULT_TIMEOUT (5 * CH_SECOND)
 #define FIRST_PAUSE     (5 * CH_MILLISECOND)
 #define LONGEST_PAUSE   (250 * CH_MILLISECOND)
+#define SILENCE         (2 * CH_SECOND)
+/* between pings of a replica that answers them, but not so that it counts */
+#define PROBE_INTERVAL (100 * CH_MILLISECOND)
 
 /* A call on its way. */
 struct attempt_state {
@@ -67,9 +70,8 @@ static void make_metrics(struct ch_bus_client *client, struct ch_metrics *metric
 }
 
 bool ch_bus_client_open(const char *service, const struct ch_conf_strings *addresses,
-			struct ch_identity *identity, const struct ch_identity_config *identity_files,
-			const struct ch_clock *clock, struct ch_metrics *metrics,
-			struct ch_bus_client **client, struct ch_error *err)
+			struct ch_identity *identity, const struct ch_clock *clock,
+			struct ch_metrics *metrics, struct ch_bus_client **client, struct ch_error *err)
 {
 	struct ch_bus_client *made = ch_alloc(sizeof(*made));
 	CH_AUTO(ch_string) server_name = ch_format("%s.chancery.internal", service);
@@ -90,7 +92,7 @@ bool ch_bus_client_open(const char *service, const struct ch_conf_strings *addre
 	else if (result != 0)
 		opened = ch_bus_fail_nng(err, result, "bus TLS");
 	else
-		opened = ch_bus_tls_config(identity_files, server_name, &made->tls, err);
+		opened = ch_bus_tls_config(identity, server_name, &made->tls.current, err);
 	for (size_t i = 0; opened && i < addresses->count; i++) {
 		made->count++;
 		opened = ch_replica_open(made, addresses->items[i], &made->replicas[i], err);
@@ -99,6 +101,7 @@ bool ch_bus_client_open(const char *service, const struct ch_conf_strings *addre
 		ch_bus_client_close(made);
 		return false;
 	}
+	ch_identity_observe(identity, ch_bus_client_renew, made);
 	*client = made;
 	return true;
 }
@@ -112,6 +115,9 @@ void ch_bus_client_close(struct ch_bus_client *client)
 	pthread_mutex_lock(&client->lock);
 	client->closing = true;
 	pthread_cond_broadcast(&client->changed);
+	pthread_mutex_unlock(&client->lock);
+	ch_identity_ignore(client->identity, client);
+	pthread_mutex_lock(&client->lock);
 	while (client->in_flight)
 		pthread_cond_wait(&client->changed, &client->lock);
 	pthread_mutex_unlock(&client->lock);
@@ -123,12 +129,22 @@ void ch_bus_client_close(struct ch_bus_client *client)
 		pthread_mutex_unlock(&client->lock);
 		return;
 	}
-	if (client->tls)
-		nng_tls_config_free(client->tls);
+	ch_bus_tls_free(&client->tls);
 	pthread_cond_destroy(&client->changed);
 	pthread_mutex_destroy(&client->lock);
 	free(client->replicas);
 	free(client);
+}
+
+size_t ch_bus_client_reachable(struct ch_bus_client *client)
+{
+	size_t reachable = 0;
+
+	pthread_mutex_lock(&client->lock);
+	for (size_t i = 0; i < client->count; i++)
+		reachable += client->replicas[i].pipe && !client->replicas[i].suspect;
+	pthread_mutex_unlock(&client->lock);
+	return reachable;
 }
 
 /* --- choosing a replica ------------------------------------------------------------------------------------
@@ -143,11 +159,12 @@ bool ch_bus_has_alternative(const struct ch_bus_client *client, const struct rep
 	return false;
 }
 
-/* Lower is better: one that answers, then one not tried by this call, then the least busy. */
+/* Lower is better: one whose replies count, then one that answers, then one not tried by this call, then the
+ * least busy. */
 static uint64_t cost_of(const struct replica *replica, bool tried)
 {
-	return (uint64_t)replica->suspect << 40 | (uint64_t)tried << 39 |
-	       (uint64_t)(unsigned)replica->in_flight;
+	return (uint64_t)replica->distrusted << 41 | (uint64_t)replica->suspect << 40 |
+	       (uint64_t)tried << 39 | (uint64_t)(unsigned)replica->in_flight;
 }
 
 static struct replica *best_replica(struct ch_bus_client *client, uint64_t tried)
@@ -168,17 +185,38 @@ static struct replica *best_replica(struct ch_bus_client *client, uint64_t tried
 	return best;
 }
 
-/* A replica that answered nothing is pinged until it does; no call pays for finding out. */
+/* A replica that answered nothing, or nothing that counts, is pinged until it does; no call pays for finding
+ * out. */
 static void probe_suspects(struct ch_bus_client *client)
 {
+	int64_t now = ch_monotonic_us();
+
 	for (size_t i = 0; i < client->count; i++) {
 		struct replica *replica = &client->replicas[i];
 		bool due;
 
 		pthread_mutex_lock(&client->lock);
-		due = replica->suspect && replica->pipe && !replica->probing;
+		due = (replica->suspect || replica->distrusted) && replica->pipe && !replica->probing &&
+		      now - replica->probed_us >= PROBE_INTERVAL;
 		pthread_mutex_unlock(&client->lock);
 		if (due)
+			ch_replica_probe(replica);
+	}
+}
+
+void ch_bus_client_listen(struct ch_bus_client *client)
+{
+	int64_t now = ch_monotonic_us();
+
+	for (size_t i = 0; client && i < client->count; i++) {
+		struct replica *replica = &client->replicas[i];
+		bool silent;
+
+		pthread_mutex_lock(&client->lock);
+		silent = replica->pipe && !replica->probing && now - replica->heard_us >= SILENCE &&
+			 now - replica->probed_us >= SILENCE;
+		pthread_mutex_unlock(&client->lock);
+		if (silent)
 			ch_replica_probe(replica);
 	}
 }
@@ -225,63 +263,8 @@ static bool seal_request(const struct attempt_state *state, struct ch_bytes *env
 	return ch_envelope_seal(state->client->identity, state->client->clock, &body, envelope, digest, err);
 }
 
-static bool read_error(const Chancery__Body *body, struct ch_error *err)
-{
-	Chancery__ErrorReply *reply =
-		chancery__error_reply__unpack(NULL, body->payload.len, body->payload.data);
-
-	if (!reply)
-		return ch_fail(err, CH_UNAUTHENTICATED, "error reply does not decode");
-	ch_fail(err,
-		reply->code > CH_OK && reply->code <= CH_UNSUPPORTED ? (enum ch_code)reply->code
-								     : CH_INTERNAL,
-		"%s", reply->message);
-	if (err) {
-		err->retryable = reply->retryable;
-		err->retry_after_ms = reply->retry_after_ms;
-	}
-	chancery__error_reply__free_unpacked(reply, NULL);
-	return false;
-}
-
-/* The reply must be signed by the service that was called and name the digest of what was sent. */
-static bool read_reply(const struct attempt_state *state, struct ch_view envelope, const uint8_t digest[32],
-		       ProtobufCMessage **reply, struct ch_error *err)
-{
-	struct ch_bus_client *client = state->client;
-	CH_AUTO(ch_message) message = CH_NONE;
-
-	if (!ch_envelope_open(client->identity, client->clock, NULL, envelope, &message, err)) {
-		ch_fail_in(err, "reply from %s", client->service);
-		err->code = CH_UNAUTHENTICATED;
-		err->retryable = false;
-		return false;
-	}
-	if (strcmp(message.sender.service, client->service) != 0)
-		return ch_fail(err, CH_UNAUTHENTICATED, "reply from %s is signed by service '%s'",
-			       client->service, message.sender.service);
-	if (memcmp(message.body->request_digest.data, digest, 32) != 0)
-		return ch_fail(err, CH_UNAUTHENTICATED, "reply from %s belongs to another request",
-			       client->service);
-	if (message.body->payload_type == CHANCERY__PAYLOAD_TYPE__PAYLOAD_ERROR_REPLY)
-		return read_error(message.body, err);
-	if (message.body->payload_type != state->call->reply_type)
-		return ch_fail(err, CH_UNAUTHENTICATED, "reply from %s is of type %d, not %d",
-			       client->service, (int)message.body->payload_type,
-			       (int)state->call->reply_type);
-	*reply = protobuf_c_message_unpack(state->call->reply_descriptor, NULL, message.body->payload.len,
-					   message.body->payload.data);
-	return *reply || ch_fail(err, CH_UNAUTHENTICATED, "reply from %s does not decode", client->service);
-}
-
 /* --- a call ------------------------------------------------------------------------------------------------
  */
-
-static bool may_retry(const struct ch_error *err)
-{
-	return (err->code == CH_REPLAYED && err->retryable) || (err->code == CH_EXPIRED && err->retryable) ||
-	       (err->code == CH_UNAVAILABLE && err->retryable);
-}
 
 /* A pause that grows, or what the peer asked for. False: the deadline comes first. */
 static bool pause_before_retry(const struct attempt_state *state)
@@ -300,18 +283,80 @@ static bool pause_before_retry(const struct attempt_state *state)
 	return true;
 }
 
+static bool failed(const struct ch_error *why, struct ch_error *err)
+{
+	if (err) {
+		*err = *why;
+		if (err->origin == CH_ORIGIN_LOCAL) /* an older version's error: whose it is stays unknown */
+			err->origin = CH_ORIGIN_HANDLER;
+	}
+	return false;
+}
+
 static bool give_up(const struct attempt_state *state, const char *why, struct ch_error *err)
 {
-	if (state->last.code != CH_OK) {
-		if (err)
-			*err = state->last;
-		return false;
-	}
-	return ch_fail(err, CH_UNAVAILABLE, "no answer from %s within %lld ms (%s)", state->client->service,
-		       (long long)(state->timeout_us / 1000), why);
+	if (state->last.code != CH_OK)
+		return failed(&state->last, err);
+	ch_fail(err, CH_UNAVAILABLE, "no answer from %s within %lld ms (%s)", state->client->service,
+		(long long)(state->timeout_us / 1000), why);
+	if (err)
+		err->origin = CH_ORIGIN_TRANSPORT;
+	return false;
 }
 
 enum attempt_end { ATTEMPT_DONE, ATTEMPT_FAILED, ATTEMPT_AGAIN };
+
+/* Is a replica connected that this call has not tried, and that nothing is known against? */
+static bool has_untried(const struct attempt_state *state)
+{
+	struct ch_bus_client *client = state->client;
+	bool found = false;
+
+	pthread_mutex_lock(&client->lock);
+	for (size_t i = 0; i < client->count; i++)
+		found = found || (client->replicas[i].pipe && !client->replicas[i].suspect &&
+				  !client->replicas[i].distrusted && !(state->tried >> i & 1));
+	pthread_mutex_unlock(&client->lock);
+	return found;
+}
+
+static void note_distrust(struct replica *replica, const struct ch_error *why)
+{
+	struct ch_bus_client *client = replica->client;
+	bool first;
+
+	pthread_mutex_lock(&client->lock);
+	first = !replica->distrusted;
+	replica->distrusted = true;
+	replica->probed_us = ch_monotonic_us();
+	pthread_mutex_unlock(&client->lock);
+	if (first)
+		ch_log_warn("bus: %s at %s is passed over: %s", client->service, replica->address,
+			    why->message);
+}
+
+/* After an attempt without the reply. False: the call has failed with *err. */
+static bool try_again(struct attempt_state *state, struct replica *replica, enum ch_bus_next next,
+		      const struct ch_error *why, struct ch_error *err)
+{
+	state->last = *why;
+	if (next == CH_BUS_FINAL)
+		return failed(why, err);
+	if (next == CH_BUS_DISTRUST || next == CH_BUS_LEAVE)
+		note_distrust(replica, why);
+	if (next != CH_BUS_AGAIN)
+		state->tried |= UINT64_C(1) << (replica - state->client->replicas);
+	if (next == CH_BUS_DISTRUST || next == CH_BUS_OTHERS)
+		return has_untried(state) || failed(why, err);
+	if ((next == CH_BUS_AT_ONCE || next == CH_BUS_LEAVE) && has_untried(state))
+		return true;
+	return pause_before_retry(state) || give_up(state, "connection lost", err);
+}
+
+static enum ch_bus_next after_exchange(enum exchange_result result, const struct ch_error *why)
+{
+	return result == EXCHANGE_REPLY ? ch_bus_next(why) : CH_BUS_AT_ONCE;
+}
 
 static enum attempt_end attempt(struct attempt_state *state, ProtobufCMessage **reply, struct ch_error *err)
 {
@@ -327,30 +372,22 @@ static enum attempt_end attempt(struct attempt_state *state, ProtobufCMessage **
 	}
 	if (!seal_request(state, &request, digest, err))
 		return ATTEMPT_FAILED;
-	if (state->attempts++ && state->client->resends)
-		ch_metric_add(state->client->resends, 1);
+	if (state->attempts++) {
+		if (state->client->resends)
+			ch_metric_add(state->client->resends, 1);
+		if (state->call->sent_again)
+			*state->call->sent_again = true;
+	}
 	result = ch_replica_exchange(replica, ch_view_of(&request), state->deadline_us, &answer);
 	if (result == EXCHANGE_TIMEOUT) {
 		give_up(state, "connected, but no reply", err);
 		return ATTEMPT_FAILED;
 	}
-	if (result == EXCHANGE_REPLY && read_reply(state, ch_view_of(&answer), digest, reply, &why))
+	if (result == EXCHANGE_REPLY &&
+	    ch_bus_read_reply(state->client, state->call, ch_view_of(&answer), digest, reply, &why))
 		return ATTEMPT_DONE;
-	if (result == EXCHANGE_REPLY && !may_retry(&why)) {
-		if (err)
-			*err = why;
-		return ATTEMPT_FAILED;
-	}
-	state->last = why;
-	if (result != EXCHANGE_REPLY || why.code == CH_UNAVAILABLE)
-		state->tried |= UINT64_C(1) << (replica - state->client->replicas);
-	if (result == EXCHANGE_HUNG)
-		return ATTEMPT_AGAIN;
-	if (!pause_before_retry(state)) {
-		give_up(state, "connection lost", err);
-		return ATTEMPT_FAILED;
-	}
-	return ATTEMPT_AGAIN;
+	return try_again(state, replica, after_exchange(result, &why), &why, err) ? ATTEMPT_AGAIN
+										  : ATTEMPT_FAILED;
 }
 
 static void count_call(struct ch_bus_client *client, bool done, const struct ch_error *err)

@@ -4,6 +4,8 @@
  * small enough, does it decode, then the handler. Called from the server's workers; knows no socket.
  */
 #include "bus/internal.h"
+#include "clock/wait.h"
+#include "unpack/unpack.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -23,24 +25,18 @@ struct ch_bus_dispatcher {
 	struct ch_bus_server_options options;
 	struct ch_replay *replay;
 	struct route_metrics *metrics; /* one for each route, then one for pings */
-	pthread_mutex_t lock;          /* guards the three below */
+	pthread_mutex_t lock;          /* guards all below */
 	int64_t log_second;
 	unsigned logged, unlogged;
+	bool stopping;
+	size_t handling;        /* handlers at work */
+	pthread_cond_t drained; /* stopping, and the last of them has ended */
 };
 
 /* What came of a request: a payload for the reply. */
 struct answer {
 	Chancery__PayloadType type;
 	ProtobufCMessage *message; /* owned */
-};
-
-static const struct {
-	const char *service;
-	unsigned bit;
-} senders[] = {
-	{ "gateway", CH_FROM_GATEWAY }, { "issuer", CH_FROM_ISSUER },     { "ocsp", CH_FROM_OCSP },
-	{ "tsa", CH_FROM_TSA },         { "crl", CH_FROM_CRL },           { "audit", CH_FROM_AUDIT },
-	{ "vault", CH_FROM_VAULT },     { "operator", CH_FROM_OPERATOR },
 };
 
 struct ch_bus_dispatcher *ch_bus_dispatcher_new(const struct ch_bus_server_options *options)
@@ -51,6 +47,7 @@ struct ch_bus_dispatcher *ch_bus_dispatcher_new(const struct ch_bus_server_optio
 	dispatcher->replay = ch_replay_new(REPLAY_CAPACITY, options->clock);
 	dispatcher->metrics = ch_alloc((options->route_count + 1) * sizeof(*dispatcher->metrics));
 	pthread_mutex_init(&dispatcher->lock, NULL);
+	ch_condition_init(&dispatcher->drained);
 	return dispatcher;
 }
 
@@ -60,6 +57,7 @@ void ch_bus_dispatcher_free(struct ch_bus_dispatcher *dispatcher)
 		return;
 	ch_replay_free(dispatcher->replay);
 	free(dispatcher->metrics);
+	pthread_cond_destroy(&dispatcher->drained);
 	pthread_mutex_destroy(&dispatcher->lock);
 	free(dispatcher);
 }
@@ -136,22 +134,23 @@ static bool may_log(struct ch_bus_dispatcher *dispatcher, unsigned *skipped)
 	return may;
 }
 
-/* Counted, logged, and told to the audit trail; a refusal that only asks for a fresh nonce after a restart is
- * counted alone. Returns false. */
+/* Counted, logged, and told to the audit trail; a refusal that only asks for a fresh nonce after a restart,
+ * or for another replica before one, is counted alone. Returns false. */
 static bool refuse(struct ch_bus_dispatcher *dispatcher, const struct ch_message *message,
-		   const struct ch_error *why)
+		   struct ch_error *why)
 {
 	const struct ch_bus_server_options *options = &dispatcher->options;
 	char labels[64];
 	unsigned skipped;
 
+	why->origin = CH_ORIGIN_TRANSPORT;
 	if (options->metrics) {
 		snprintf(labels, sizeof(labels), "reason=\"%s\"", ch_code_name(why->code));
 		ch_metric_add(ch_metrics_counter(options->metrics, "chancery_bus_refused_total",
 						 "Messages refused before any handler, by reason.", labels),
 			      1);
 	}
-	if (why->code == CH_EXPIRED && why->retryable)
+	if (why->retryable && (why->code == CH_EXPIRED || why->code == CH_UNAVAILABLE))
 		return false;
 	if (may_log(dispatcher, &skipped)) {
 		if (skipped)
@@ -166,15 +165,63 @@ static bool refuse(struct ch_bus_dispatcher *dispatcher, const struct ch_message
 	return false;
 }
 
+/* --- stopping ----------------------------------------------------------------------------------------------
+ */
+
+/* False once it stops. */
+static bool begin_handling(struct ch_bus_dispatcher *dispatcher, struct ch_error *err)
+{
+	bool stopping;
+
+	pthread_mutex_lock(&dispatcher->lock);
+	stopping = dispatcher->stopping;
+	dispatcher->handling += !stopping;
+	pthread_mutex_unlock(&dispatcher->lock);
+	if (!stopping)
+		return true;
+	ch_fail(err, CH_UNAVAILABLE, "instance '%s' is stopping",
+		ch_identity_self(dispatcher->options.identity)->instance);
+	err->retryable = true;
+	return false;
+}
+
+static void end_handling(struct ch_bus_dispatcher *dispatcher)
+{
+	pthread_mutex_lock(&dispatcher->lock);
+	if (--dispatcher->handling == 0 && dispatcher->stopping)
+		pthread_cond_broadcast(&dispatcher->drained);
+	pthread_mutex_unlock(&dispatcher->lock);
+}
+
+size_t ch_bus_dispatcher_drain(struct ch_bus_dispatcher *dispatcher, int64_t drain_us)
+{
+	int64_t until_us = ch_monotonic_us() + drain_us;
+	size_t left;
+
+	pthread_mutex_lock(&dispatcher->lock);
+	dispatcher->stopping = true;
+	while (dispatcher->handling && ch_condition_wait(&dispatcher->drained, &dispatcher->lock, until_us))
+		;
+	left = dispatcher->handling;
+	pthread_mutex_unlock(&dispatcher->lock);
+	return left;
+}
+
 /* --- the route and its handler -----------------------------------------------------------------------------
  */
 
-static unsigned sender_bit(const char *service)
+bool ch_bus_route_takes(const struct ch_bus_route *route, const char *service)
 {
-	for (size_t i = 0; i < CH_COUNT(senders); i++)
-		if (strcmp(senders[i].service, service) == 0)
-			return senders[i].bit;
-	return 0;
+	size_t length = strlen(service);
+
+	for (const char *at = route->senders; *at;) {
+		size_t word = strcspn(at, " ");
+
+		if (word && word == length && memcmp(at, service, word) == 0)
+			return true;
+		at += word + (at[word] == ' ');
+	}
+	return false;
 }
 
 static const struct ch_bus_route *find_route(const struct ch_bus_dispatcher *dispatcher,
@@ -187,7 +234,7 @@ static const struct ch_bus_route *find_route(const struct ch_bus_dispatcher *dis
 
 		if (route->request_type != message->body->payload_type)
 			continue;
-		if (!(route->senders & sender_bit(message->sender.service))) {
+		if (!ch_bus_route_takes(route, message->sender.service)) {
 			ch_fail(err, CH_DENIED, "service '%s' may not send %s to '%s'",
 				message->sender.service, type_name(route->request_type),
 				ch_identity_self(options->identity)->service);
@@ -212,14 +259,16 @@ static ProtobufCMessage *decode_payload(const struct ch_bus_route *route, const 
 {
 	const ProtobufCBinaryData *payload = &message->body->payload;
 	CH_AUTO(ch_proto) decoded =
-		protobuf_c_message_unpack(route->request_descriptor, NULL, payload->len, payload->data);
+		ch_unpack(route->request_descriptor, ch_view(payload->data, payload->len));
 
 	if (!decoded) {
 		ch_fail(err, CH_INVALID, "%s of %zu octets does not decode", type_name(route->request_type),
 			payload->len);
 		return NULL;
 	}
-	if (!ch_proto_check_text(decoded, err)) {
+	if (!ch_unpack_check_counts(
+		    decoded, route->most_repeated ? route->most_repeated : CH_BUS_MOST_REPEATED, err) ||
+	    !ch_proto_check_text(decoded, err)) {
 		ch_fail_in(err, "%s", type_name(route->request_type));
 		return NULL;
 	}
@@ -232,6 +281,7 @@ static void fill_request(struct ch_bus_request *request, const struct ch_message
 	CH_AUTO(ch_string) id = ch_hex(ch_view(message->body->message_id.data, CH_ENVELOPE_ID_SIZE));
 
 	*request = (struct ch_bus_request){ .sender = &message->sender,
+					    .address = message->address ? message->address : "",
 					    .body = message->body,
 					    .payload = payload };
 	memcpy(request->message_id, id, sizeof(request->message_id));
@@ -252,6 +302,10 @@ static bool run_handler(struct ch_bus_dispatcher *dispatcher, const struct ch_bu
 	done = route->handler(dispatcher->options.state, &request, &answer->message, err);
 	if (!done && err->code == CH_OK)
 		ch_fail(err, CH_INTERNAL, "%s failed and did not say why", type_name(route->request_type));
+	if (!done) { /* that its own calls did not get through is its caller's business only as a failure */
+		*err = ch_error_outward(err);
+		err->origin = CH_ORIGIN_HANDLER;
+	}
 	if (!done && err->code == CH_INTERNAL)
 		ch_log(CH_LOG_ERROR, &request.scope, "%s from %s: %s", type_name(route->request_type),
 		       message->sender.instance, err->message);
@@ -274,15 +328,12 @@ static void answer_ping(struct ch_bus_dispatcher *dispatcher, struct answer *ans
 		      CH_OK, 0);
 }
 
-static bool handle(struct ch_bus_dispatcher *dispatcher, struct ch_view envelope, struct ch_message *message,
-		   struct answer *answer, struct ch_error *err)
+static bool answer_opened(struct ch_bus_dispatcher *dispatcher, const struct ch_message *message,
+			  struct answer *answer, struct ch_error *err)
 {
-	const struct ch_bus_server_options *options = &dispatcher->options;
 	const struct ch_bus_route *route;
 	CH_AUTO(ch_proto) payload = NULL;
 
-	if (!ch_envelope_open(options->identity, options->clock, dispatcher->replay, envelope, message, err))
-		return refuse(dispatcher, message, err);
 	if (message->body->payload_type == CHANCERY__PAYLOAD_TYPE__PAYLOAD_PING) {
 		answer_ping(dispatcher, answer);
 		return true;
@@ -293,6 +344,23 @@ static bool handle(struct ch_bus_dispatcher *dispatcher, struct ch_view envelope
 	if (!payload)
 		return refuse(dispatcher, message, err);
 	return run_handler(dispatcher, route, message, payload, answer, err);
+}
+
+static bool handle(struct ch_bus_dispatcher *dispatcher, struct ch_view envelope, struct ch_message *message,
+		   struct answer *answer, struct ch_error *err)
+{
+	const struct ch_bus_server_options *options = &dispatcher->options;
+	const char *address = message->address;
+	bool opened = ch_envelope_open(options->identity, options->clock, dispatcher->replay, envelope,
+				       message, err);
+	bool done;
+
+	message->address = address; /* the envelope says nothing of it */
+	if (!opened || !begin_handling(dispatcher, err))
+		return refuse(dispatcher, message, err);
+	done = answer_opened(dispatcher, message, answer, err);
+	end_handling(dispatcher);
+	return done;
 }
 
 /* --- the reply ---------------------------------------------------------------------------------------------
@@ -306,6 +374,7 @@ static void answer_error(const struct ch_error *why, struct answer *answer)
 	reply->message = ch_strdup(why->message);
 	reply->retryable = why->retryable;
 	reply->retry_after_ms = why->retry_after_ms;
+	reply->origin = why->origin == CH_ORIGIN_TRANSPORT ? CH_ORIGIN_TRANSPORT : CH_ORIGIN_HANDLER;
 	ch_proto_free(answer->message);
 	*answer = (struct answer){ CHANCERY__PAYLOAD_TYPE__PAYLOAD_ERROR_REPLY, &reply->base };
 }
@@ -332,10 +401,10 @@ static bool seal_answer(struct ch_bus_dispatcher *dispatcher, const struct ch_me
 				err);
 }
 
-bool ch_bus_dispatch(struct ch_bus_dispatcher *dispatcher, struct ch_view request, struct ch_bytes *reply,
-		     struct ch_error *err)
+bool ch_bus_dispatch(struct ch_bus_dispatcher *dispatcher, struct ch_view request, const char *address,
+		     struct ch_bytes *reply, struct ch_error *err)
 {
-	CH_AUTO(ch_message) message = CH_NONE;
+	CH_AUTO(ch_message) message = { .address = address };
 	struct answer answer = CH_NONE;
 	struct ch_error why = CH_NONE;
 	bool sealed;

@@ -16,8 +16,19 @@ void ch_cleanup_tls_config(nng_tls_config **config);
 
 /* Mutual TLS with the identity's certificate and key. server_name NULL: for a server, which demands a client
  * certificate. (tls.c) */
-CH_MUST_USE bool ch_bus_tls_config(const struct ch_identity_config *files, const char *server_name,
+CH_MUST_USE bool ch_bus_tls_config(struct ch_identity *identity, const char *server_name,
 				   nng_tls_config **config, struct ch_error *err);
+
+/* TLS of the identity as it is now, in place of the one that was set. nng may be about to use the one before,
+ * so that is kept until the next renewal. (renew.c) */
+struct ch_bus_tls {
+	nng_tls_config *current, *before;
+};
+void ch_bus_tls_free(struct ch_bus_tls *tls);
+/* ch_identity_changed of a client: new TLS for connections that are made from now on. (renew.c) */
+void ch_bus_client_renew(void *client);
+/* ch_identity_changed of a server: new TLS for connections that come from now on. (server.c) */
+void ch_bus_server_renew(void *server);
 /* False: nng does not end it in time, and may still call what was set for it: that must stay as long as the
  * process. (close.c) */
 CH_MUST_USE bool ch_bus_close_socket(nng_socket socket);
@@ -34,7 +45,10 @@ void ch_bus_dispatcher_free(struct ch_bus_dispatcher *dispatcher);
 size_t ch_bus_dispatcher_cap(const struct ch_bus_dispatcher *dispatcher);
 /* Thread-safe. False where not even an error reply could be sealed. */
 CH_MUST_USE bool ch_bus_dispatch(struct ch_bus_dispatcher *dispatcher, struct ch_view request,
-				 struct ch_bytes *reply, struct ch_error *err);
+				 const char *address, struct ch_bytes *reply, struct ch_error *err);
+/* From now on every request is refused (CH_UNAVAILABLE of the transport: its caller goes to another replica);
+ * waits up to drain_us for the handlers that are at work. Returns how many still are. */
+size_t ch_bus_dispatcher_drain(struct ch_bus_dispatcher *dispatcher, int64_t drain_us);
 
 /* --- replica.c: one connection of a client ----------------------------------------------------------------
  */
@@ -49,11 +63,14 @@ struct replica {
 	int pipe; /* nng's id of the connection; 0: none */
 	int in_flight;
 	bool suspect;      /* did not answer in time, nor a ping; last choice until it is heard again */
+	bool distrusted;   /* its replies do not count (its clock, its identity), or it stops; until a ping's
+			      does */
 	int64_t heard_us;  /* monotonic: when it answered last */
 	int64_t probed_us; /* monotonic: when the ping under way began */
 	struct slot *idle;
 	struct slot *probe; /* sends pings */
 	bool probing;
+	uint8_t probe_digest[32]; /* of the ping under way; its sender's, then its callback's */
 };
 
 struct ch_bus_client {
@@ -62,7 +79,7 @@ struct ch_bus_client {
 	const struct ch_clock *clock;
 	struct ch_metrics *metrics;
 	struct ch_metric *resends, *connected;
-	nng_tls_config *tls;
+	struct ch_bus_tls tls;
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a replica connected, or a call ended */
 	bool closing;
@@ -87,6 +104,24 @@ enum exchange_result ch_replica_exchange(struct replica *replica, struct ch_view
 					 struct ch_bytes *reply);
 /* Sends a ping in the background unless one is under way. */
 void ch_replica_probe(struct replica *replica);
+
+/* --- reply.c ----------------------------------------------------------------------------------------------
+ */
+/* *reply is the answer to the request of this digest, or *err (not NULL) says who refused and why. */
+CH_MUST_USE bool ch_bus_read_reply(const struct ch_bus_client *client, const struct ch_bus_call *call,
+				   struct ch_view envelope, const uint8_t digest[32],
+				   ProtobufCMessage **reply, struct ch_error *err);
+enum ch_bus_next {
+	CH_BUS_FINAL,
+	CH_BUS_AGAIN,     /* a fresh envelope, any replica */
+	CH_BUS_ELSEWHERE, /* until the deadline, rather another replica, after a pause */
+	CH_BUS_AT_ONCE,   /* the same, without a pause where another replica is there */
+	CH_BUS_OTHERS,    /* each other replica once */
+	CH_BUS_DISTRUST,  /* the same, and this one is passed over from now on */
+	CH_BUS_LEAVE,     /* as CH_BUS_AT_ONCE, and this one is passed over from now on: it is stopping */
+};
+/* What follows from an error that ch_bus_read_reply gave. */
+enum ch_bus_next ch_bus_next(const struct ch_error *why);
 
 /* --- client.c ---------------------------------------------------------------------------------------------
  */

@@ -174,6 +174,27 @@ static void heard(struct replica *replica)
 	pthread_mutex_unlock(&replica->client->lock);
 }
 
+/* A pong that counts ends distrust. */
+static void weigh_pong(struct replica *replica, nng_msg *pong)
+{
+	static const struct ch_bus_call call = { .reply_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_PONG,
+						 .reply_descriptor = &chancery__pong__descriptor };
+	struct ch_bus_client *client = replica->client;
+	CH_AUTO(ch_proto) reply = NULL;
+	struct ch_error err = CH_NONE;
+	bool ended;
+
+	if (!ch_bus_read_reply(client, &call, ch_view(nng_msg_body(pong), nng_msg_len(pong)),
+			       replica->probe_digest, &reply, &err))
+		return;
+	pthread_mutex_lock(&client->lock);
+	ended = replica->distrusted;
+	replica->distrusted = false;
+	pthread_mutex_unlock(&client->lock);
+	if (ended)
+		ch_log_info("bus: %s at %s is believed again", client->service, replica->address);
+}
+
 static void probe_finished(void *context)
 {
 	struct slot *slot = context;
@@ -185,16 +206,18 @@ static void probe_finished(void *context)
 		nng_ctx_recv(slot->context, slot->aio);
 		return;
 	}
+	if (result == 0) {
+		heard(replica);
+		weigh_pong(replica, nng_aio_get_msg(slot->aio));
+	}
 	nng_msg_free(nng_aio_get_msg(slot->aio)); /* the pong, or the ping that was not sent */
 	nng_aio_set_msg(slot->aio, NULL);
-	if (result == 0)
-		heard(replica);
 	pthread_mutex_lock(&replica->client->lock);
 	replica->probing = false;
 	pthread_mutex_unlock(&replica->client->lock);
 }
 
-static bool seal_ping(struct ch_bus_client *client, struct ch_bytes *envelope)
+static bool seal_ping(struct ch_bus_client *client, struct ch_bytes *envelope, uint8_t digest[32])
 {
 	Chancery__Body body = CHANCERY__BODY__INIT;
 	uint8_t id[CH_ENVELOPE_ID_SIZE];
@@ -204,7 +227,7 @@ static bool seal_ping(struct ch_bus_client *client, struct ch_bytes *envelope)
 	body.to_service = client->service;
 	body.deadline_us = ch_clock_now_us(client->clock) + PROBE_TIMEOUT;
 	body.payload_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_PING;
-	return ch_envelope_seal(client->identity, client->clock, &body, envelope, NULL, NULL);
+	return ch_envelope_seal(client->identity, client->clock, &body, envelope, digest, NULL);
 }
 
 void ch_replica_probe(struct replica *replica)
@@ -222,7 +245,7 @@ void ch_replica_probe(struct replica *replica)
 	pthread_mutex_unlock(&client->lock);
 	if (!mine)
 		return;
-	if (!seal_ping(client, &ping) ||
+	if (!seal_ping(client, &ping, replica->probe_digest) ||
 	    !begin(replica->probe, ch_view_of(&ping), ch_monotonic_us() + PROBE_TIMEOUT)) {
 		pthread_mutex_lock(&client->lock);
 		replica->probing = false;
@@ -253,7 +276,7 @@ static enum verdict weigh(struct replica *replica, int pipe, int64_t began_us, i
 		return WAIT;
 	if (replica->suspect && replica->heard_us < began_us)
 		return GIVE_UP;
-	if (!replica->probing || replica->probed_us < replica->heard_us)
+	if (!replica->probing)
 		return PROBE;
 	if (now - replica->probed_us < patience_us)
 		return WAIT;
@@ -380,7 +403,8 @@ static int dial(struct replica *replica)
 	int result = nng_dialer_create(&replica->dialer, replica->socket, url);
 
 	if (result == 0)
-		result = nng_dialer_set_ptr(replica->dialer, NNG_OPT_TLS_CONFIG, replica->client->tls);
+		result =
+			nng_dialer_set_ptr(replica->dialer, NNG_OPT_TLS_CONFIG, replica->client->tls.current);
 	if (result == 0)
 		result = nng_dialer_start(replica->dialer, NNG_FLAG_NONBLOCK);
 	return result;

@@ -5,6 +5,7 @@
  */
 #include "bus/internal.h"
 
+#include <arpa/inet.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/transport/tls/tls.h>
 #include <stdio.h>
@@ -12,7 +13,11 @@
 #include <string.h>
 #include <time.h>
 
-#define LAST_REPLIES (50 * CH_MILLISECOND) /* for replies that nng took but the network has not */
+#define GOODBYE                                                                                    \
+	(100 * CH_MILLISECOND) /* for callers to be told to go elsewhere, before the socket closes \
+				*/
+#define REPLY_PATIENCE_MS 5000 /* for a caller to take its reply */
+#define LAST_REPLIES      (50 * CH_MILLISECOND) /* for replies that nng took but the network has not */
 
 struct worker {
 	struct ch_bus_server *server;
@@ -26,7 +31,11 @@ struct worker {
 
 struct ch_bus_server {
 	struct ch_bus_dispatcher *dispatcher;
+	struct ch_identity *identity;
+	struct ch_metric *not_taken; /* NULL: not counted */
 	nng_socket socket;
+	nng_listener listener;
+	struct ch_bus_tls tls; /* of the thread that starts it, then of the one that reloads identities */
 	bool open;
 	struct worker *workers;
 	size_t worker_count;
@@ -51,7 +60,17 @@ static bool receive(struct worker *worker, nng_msg **request)
 	return true;
 }
 
-static void send_reply(struct worker *worker, struct ch_view reply)
+static void tell_not_taken(const struct ch_bus_server *server, const char *address)
+{
+	if (server->not_taken)
+		ch_metric_add(server->not_taken, 1);
+	ch_log_warn("bus: a caller at %s took no reply for %d s: its connection is closed", address,
+		    REPLY_PATIENCE_MS / 1000);
+}
+
+/* A caller that does not take its reply loses its connection: it would keep a worker for as long as it likes.
+ */
+static void send_reply(struct worker *worker, nng_pipe caller, const char *address, struct ch_view reply)
 {
 	nng_msg *message = NULL;
 
@@ -67,6 +86,22 @@ static void send_reply(struct worker *worker, struct ch_view reply)
 		nng_msg_free(nng_aio_get_msg(worker->send));
 		nng_aio_set_msg(worker->send, NULL);
 	}
+	if (nng_aio_result(worker->send) == NNG_ETIMEDOUT && nng_pipe_close(caller) == 0)
+		tell_not_taken(worker->server, address);
+}
+
+/* Of the other end of the connection that it came by; "" where it is gone already. */
+static void address_of(nng_msg *request, char text[INET6_ADDRSTRLEN])
+{
+	nng_sockaddr at;
+
+	text[0] = 0;
+	if (nng_pipe_get_addr(nng_msg_get_pipe(request), NNG_OPT_REMADDR, &at) != 0)
+		return;
+	if (at.s_family == NNG_AF_INET)
+		inet_ntop(AF_INET, &at.s_in.sa_addr, text, INET6_ADDRSTRLEN);
+	else if (at.s_family == NNG_AF_INET6)
+		inet_ntop(AF_INET6, &at.s_in6.sa_addr, text, INET6_ADDRSTRLEN);
 }
 
 static void *work(void *context)
@@ -76,14 +111,18 @@ static void *work(void *context)
 
 	while (receive(worker, &request)) {
 		CH_AUTO(ch_bytes) reply = CH_NONE;
+		char address[INET6_ADDRSTRLEN];
+		nng_pipe caller = nng_msg_get_pipe(request);
 		struct ch_error err = CH_NONE;
-		bool sealed =
-			ch_bus_dispatch(worker->server->dispatcher,
-					ch_view(nng_msg_body(request), nng_msg_len(request)), &reply, &err);
+		bool sealed;
 
+		address_of(request, address);
+		sealed = ch_bus_dispatch(worker->server->dispatcher,
+					 ch_view(nng_msg_body(request), nng_msg_len(request)), address,
+					 &reply, &err);
 		nng_msg_free(request);
 		if (sealed)
-			send_reply(worker, ch_view_of(&reply));
+			send_reply(worker, caller, address, ch_view_of(&reply));
 		else
 			ch_log_error("bus: no reply could be made: %s", err.message);
 	}
@@ -100,6 +139,8 @@ static bool start_worker(struct ch_bus_server *server, struct worker *worker, st
 		result = nng_aio_alloc(&worker->receive, NULL, NULL);
 	if (result == 0)
 		result = nng_aio_alloc(&worker->send, NULL, NULL);
+	if (result == 0)
+		nng_aio_set_timeout(worker->send, REPLY_PATIENCE_MS);
 	if (result != 0)
 		return ch_bus_fail_nng(err, result, "bus worker");
 	result = pthread_create(&worker->thread, NULL, work, worker);
@@ -113,16 +154,15 @@ static bool start_worker(struct ch_bus_server *server, struct worker *worker, st
  */
 
 static bool listen_on(struct ch_bus_server *server, const struct ch_bus_server_options *options,
-		      nng_tls_config *tls, struct ch_error *err)
+		      struct ch_error *err)
 {
 	CH_AUTO(ch_string) url = ch_format("tls+tcp://%s", options->listen->listen);
-	nng_listener listener;
-	int result = nng_listener_create(&listener, server->socket, url);
+	int result = nng_listener_create(&server->listener, server->socket, url);
 
 	if (result == 0)
-		result = nng_listener_set_ptr(listener, NNG_OPT_TLS_CONFIG, tls);
+		result = nng_listener_set_ptr(server->listener, NNG_OPT_TLS_CONFIG, server->tls.current);
 	if (result == 0)
-		result = nng_listener_start(listener, 0);
+		result = nng_listener_start(server->listener, 0);
 	if (result != 0)
 		return ch_bus_fail_nng(err, result, "bus cannot listen on '%s'", options->listen->listen);
 	return true;
@@ -132,13 +172,17 @@ bool ch_bus_server_start(const struct ch_bus_server_options *options, struct ch_
 			 struct ch_error *err)
 {
 	struct ch_bus_server *made = ch_alloc(sizeof(*made));
-	CH_AUTO(tls_config) tls = NULL;
 	size_t workers = options->listen->workers > 0 ? (size_t)options->listen->workers : 1;
 	int result = nng_tls_register();
 	bool started;
 
 	ch_bus_limit_threads();
 	made->dispatcher = ch_bus_dispatcher_new(options);
+	made->identity = options->identity;
+	if (options->metrics)
+		made->not_taken = ch_metrics_counter(
+			options->metrics, "chancery_bus_replies_not_taken_total",
+			"Connections closed because their callers took no reply in time.", "");
 	made->workers = ch_alloc(workers * sizeof(*made->workers));
 	if (result == 0)
 		result = nng_rep0_open(&made->socket);
@@ -148,19 +192,42 @@ bool ch_bus_server_start(const struct ch_bus_server_options *options, struct ch_
 	if (result == 0)
 		result = nng_socket_set_size(made->socket, NNG_OPT_RECVMAXSZ,
 					     ch_bus_dispatcher_cap(made->dispatcher) + 1024 * 1024);
-	started = result == 0 ? ch_bus_tls_config(options->identity_files, NULL, &tls, err)
+	started = result == 0 ? ch_bus_tls_config(options->identity, NULL, &made->tls.current, err)
 			      : ch_bus_fail_nng(err, result, "bus socket");
 	for (size_t i = 0; started && i < workers; i++) {
 		made->worker_count++;
 		started = start_worker(made, &made->workers[i], err);
 	}
-	if (!started || !listen_on(made, options, tls, err)) {
+	if (!started || !listen_on(made, options, err)) {
 		ch_bus_server_stop(made, 0);
 		return false;
 	}
+	ch_identity_observe(options->identity, ch_bus_server_renew, made);
 	ch_log_info("bus listens on %s with %zu workers", options->listen->listen, workers);
 	*server = made;
 	return true;
+}
+
+/* nng has set up the next connection to come with the TLS of before; those after it have the new. */
+void ch_bus_server_renew(void *context)
+{
+	struct ch_bus_server *server = context;
+	struct ch_error err = CH_NONE;
+	nng_tls_config *fresh = NULL;
+	int result;
+
+	if (!ch_bus_tls_config(server->identity, NULL, &fresh, &err)) {
+		ch_log_error("bus: the listening socket keeps the identity of before: %s", err.message);
+		return;
+	}
+	result = nng_listener_set_ptr(server->listener, NNG_OPT_TLS_CONFIG, fresh);
+	if (result != 0)
+		ch_log_error("bus: the listening socket keeps the identity of before: %s",
+			     nng_strerror(result));
+	if (server->tls.before)
+		nng_tls_config_free(server->tls.before);
+	server->tls.before = server->tls.current;
+	server->tls.current = fresh;
 }
 
 static void stop_taking(struct ch_bus_server *server)
@@ -182,34 +249,36 @@ static void wake_idle(struct ch_bus_server *server)
 			nng_aio_abort(server->workers[i].receive, NNG_ECANCELED);
 }
 
-static void join_workers(struct ch_bus_server *server, int64_t drain_us)
+static void join_workers(struct ch_bus_server *server)
 {
-	int64_t deadline_us = ch_clock_now_us(ch_clock_system()) + drain_us;
-	struct timespec deadline = { deadline_us / CH_SECOND, deadline_us % CH_SECOND * 1000 };
-	size_t late = 0;
-
-	for (size_t i = 0; i < server->worker_count; i++)
-		if (server->workers[i].running &&
-		    pthread_timedjoin_np(server->workers[i].thread, NULL, &deadline) == 0)
-			server->workers[i].running = false;
-		else
-			late += server->workers[i].running;
-	if (late)
-		ch_log_warn("bus: %zu requests are still being handled after the drain time", late);
 	for (size_t i = 0; i < server->worker_count; i++)
 		if (server->workers[i].running) /* its calls have deadlines of their own */
 			pthread_join(server->workers[i].thread, NULL);
 }
 
+static void pause_for(int64_t time_us)
+{
+	nanosleep(&(struct timespec){ 0, time_us * 1000 }, NULL);
+}
+
 void ch_bus_server_stop(struct ch_bus_server *server, int64_t drain_us)
 {
+	size_t late;
+
 	if (!server)
 		return;
+	ch_identity_ignore(server->identity, server);
+	/* 1. What is being handled ends; who asks meanwhile is told at once to ask another replica. */
+	late = ch_bus_dispatcher_drain(server->dispatcher, drain_us);
+	if (late)
+		ch_log_warn("bus: %zu requests are still being handled after the drain time", late);
+	pause_for(drain_us < GOODBYE ? drain_us : GOODBYE);
+	/* 2. Nothing is taken any more; the last replies leave, then the connections close. */
 	stop_taking(server);
 	wake_idle(server);
-	join_workers(server, drain_us);
+	join_workers(server);
 	if (server->worker_count)
-		nanosleep(&(struct timespec){ 0, LAST_REPLIES * 1000 }, NULL);
+		pause_for(LAST_REPLIES);
 	for (size_t i = 0; i < server->worker_count; i++) {
 		nng_aio_free(server->workers[i].receive);
 		nng_aio_free(server->workers[i].send);
@@ -218,6 +287,7 @@ void ch_bus_server_stop(struct ch_bus_server *server, int64_t drain_us)
 	}
 	if (server->open && !ch_bus_close_socket(server->socket))
 		ch_log_debug("bus: the listening socket stays open; it calls nothing of ours");
+	ch_bus_tls_free(&server->tls);
 	ch_bus_dispatcher_free(server->dispatcher);
 	free(server->workers);
 	free(server);

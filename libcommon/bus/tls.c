@@ -4,9 +4,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-
-#define PEM_CAP (64 * 1024)
 
 void ch_cleanup_tls_config(nng_tls_config **config)
 {
@@ -26,53 +23,27 @@ bool ch_bus_fail_nng(struct ch_error *err, int result, const char *format, ...)
 		       nng_strerror(result));
 }
 
-static char *as_text(struct ch_view pem)
-{
-	return ch_strndup(pem.data ? (const char *)pem.data : "", pem.size);
-}
-
-static bool set_own(nng_tls_config *config, const struct ch_identity_config *files, struct ch_error *err)
-{
-	CH_AUTO(ch_bytes) certificate = CH_NONE;
-	CH_AUTO(ch_secret) key = CH_NONE;
-	CH_AUTO(ch_string) certificate_text = NULL;
-	char *key_text;
-	int result;
-
-	if (!ch_read_file(files->certificate, PEM_CAP, &certificate, err) ||
-	    !ch_secret_read_file(files->key, PEM_CAP, &key, err))
-		return ch_fail_in(err, "bus TLS");
-	certificate_text = as_text(ch_view_of(&certificate));
-	key_text = as_text(ch_view(key.data, key.size));
-	result = nng_tls_config_own_cert(config, certificate_text, key_text, NULL);
-	ch_wipe(key_text, key.size);
-	free(key_text);
-	return result == 0 ||
-	       ch_bus_fail_nng(err, result, "bus TLS: certificate '%s' and key", files->certificate);
-}
-
-bool ch_bus_tls_config(const struct ch_identity_config *files, const char *server_name,
-		       nng_tls_config **config, struct ch_error *err)
+bool ch_bus_tls_config(struct ch_identity *identity, const char *server_name, nng_tls_config **config,
+		       struct ch_error *err)
 {
 	CH_AUTO(tls_config) made = NULL;
-	CH_AUTO(ch_bytes) ca = CH_NONE;
-	CH_AUTO(ch_string) ca_text = NULL;
+	CH_AUTO(ch_identity_pem) pem = CH_NONE;
 	int result;
 
-	if (!ch_read_file(files->system_ca, PEM_CAP, &ca, err))
+	if (!ch_identity_pem(identity, &pem, err))
 		return ch_fail_in(err, "bus TLS");
-	ca_text = as_text(ch_view_of(&ca));
 	result = nng_tls_config_alloc(&made, server_name ? NNG_TLS_MODE_CLIENT : NNG_TLS_MODE_SERVER);
 	if (result == 0)
 		result = nng_tls_config_auth_mode(made, NNG_TLS_AUTH_MODE_REQUIRED);
 	if (result == 0)
-		result = nng_tls_config_ca_chain(made, ca_text, NULL);
+		result = nng_tls_config_ca_chain(made, (const char *)pem.system_ca.data, NULL);
 	if (result == 0 && server_name)
 		result = nng_tls_config_server_name(made, server_name);
+	if (result == 0)
+		result = nng_tls_config_own_cert(made, (const char *)pem.certificate.data,
+						 (const char *)pem.key.data, NULL);
 	if (result != 0)
-		return ch_bus_fail_nng(err, result, "bus TLS with system CA '%s'", files->system_ca);
-	if (!set_own(made, files, err))
-		return false;
+		return ch_bus_fail_nng(err, result, "bus TLS: the identity's certificate, key and system CA");
 	*config = CH_STEAL(made);
 	return true;
 }

@@ -32,10 +32,21 @@ enum ch_conf_type {
 	CH_CONF_SECTION, /* a struct embedded by value, described by .schema; its defaults apply when it is
 			    absent */
 	CH_CONF_SECTION_LIST, /* struct ch_conf_list of structs of .element_size described by .schema */
+	CH_CONF_LISTS, /* struct ch_conf_lists: a mapping of the names in .choices to string lists, each
+			  optional and of min..max elements */
 };
 
 struct ch_conf_strings {
 	char **items; /* owned */
+	size_t count;
+};
+
+struct ch_conf_named_list {
+	char *name; /* owned */
+	struct ch_conf_strings list;
+};
+struct ch_conf_lists {
+	struct ch_conf_named_list *items; /* owned; those that were written */
 	size_t count;
 };
 
@@ -56,7 +67,7 @@ struct ch_conf_field {
 	const char *default_text; /* as it would be written in the file */
 	int64_t min; /* numbers, durations (µs), sizes, list counts; both 0: any non-negative value */
 	int64_t max;
-	const char *choices; /* strings and string lists: "a|b|c" */
+	const char *choices; /* strings and string lists: "a|b|c"; of lists, their names */
 	const struct ch_conf_schema *schema;
 	size_t element_size;
 	const char *help; /* one line; docs/configuration.md and `--help-config` print it */
@@ -100,6 +111,9 @@ CH_MUST_USE bool ch_conf_read_file(const struct ch_conf_schema *schema, const ch
 
 /* Frees what ch_conf_read allocated inside *target (not target itself) and zeroes it. Strings are wiped. */
 void ch_conf_free(const struct ch_conf_schema *schema, void *target);
+
+/* The list of that name, an empty one where it was not written; borrowed from `lists`. */
+const struct ch_conf_strings *ch_conf_lists_find(const struct ch_conf_lists *lists, const char *name);
 
 /* The reference of a schema as Markdown table rows (key, type, default, range, help), nested keys dotted. The
  * caller frees it. */

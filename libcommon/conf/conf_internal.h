@@ -23,6 +23,11 @@ struct ch_conf_scalar {
 CH_MUST_USE bool ch_conf_store_scalar(const struct ch_conf_field *field, struct ch_conf_scalar scalar,
 				      const char *source, void *member, struct ch_error *err);
 
+/* Is `text` one of "a|b|c"? */
+bool ch_conf_is_choice(const char *choices, const char *text);
+/* "a, b, c" */
+void ch_conf_put_choices(struct ch_buffer *out, const char *choices);
+
 /* Checks one element of a string list against .choices and gives a copy. */
 CH_MUST_USE bool ch_conf_store_element(const struct ch_conf_field *field, struct ch_conf_scalar scalar,
 				       char **element, struct ch_error *err);

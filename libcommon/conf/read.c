@@ -190,6 +190,59 @@ static bool read_scalar(struct reader *reader, const struct ch_conf_field *field
 	return true;
 }
 
+static bool fail_unknown_list(const struct ch_conf_field *field, const char *key, struct ch_error *err)
+{
+	CH_AUTO(ch_buffer) known = CH_NONE;
+	CH_AUTO(ch_string) text = NULL;
+
+	ch_conf_put_choices(&known, field->choices);
+	text = ch_buffer_steal_text(&known);
+	return ch_fail(err, CH_INVALID, "unknown key '%.64s' in '%s' (known: %s)", key, field->name, text);
+}
+
+/* The key at the current event -> a list that is to be filled. */
+static bool take_list(const struct reader *reader, const struct ch_conf_field *field,
+		      struct ch_conf_lists *lists, struct ch_error *err)
+{
+	struct ch_conf_scalar key = CH_NONE;
+
+	if (reader->event.type != YAML_SCALAR_EVENT)
+		return ch_fail(err, CH_INVALID, "a key of '%s' is not a text", field->name);
+	if (!current_scalar(reader, &key, err))
+		return false;
+	if (!ch_conf_is_choice(field->choices, key.text))
+		return fail_unknown_list(field, key.text, err);
+	for (size_t i = 0; i < lists->count; i++)
+		if (strcmp(lists->items[i].name, key.text) == 0)
+			return ch_fail(err, CH_INVALID, "key '%s' stands twice in '%s'", key.text,
+				       field->name);
+	lists->items = ch_realloc(lists->items, (lists->count + 1) * sizeof(*lists->items));
+	lists->items[lists->count++] = (struct ch_conf_named_list){ .name = ch_strdup(key.text) };
+	return true;
+}
+
+static bool read_lists(struct reader *reader, const struct ch_conf_field *field, struct ch_conf_lists *lists,
+		       struct ch_error *err)
+{
+	struct ch_conf_field one = { .type = CH_CONF_STRING_LIST, .min = field->min, .max = field->max };
+
+	if (reader->event.type != YAML_MAPPING_START_EVENT) {
+		ch_fail(err, CH_INVALID, "'%s' is not a mapping", field->name);
+		return fail_at(reader, line_of(reader), err);
+	}
+	for (;;) {
+		if (!next(reader, err))
+			return false;
+		if (reader->event.type == YAML_MAPPING_END_EVENT)
+			return true;
+		if (!take_list(reader, field, lists, err))
+			return fail_at(reader, line_of(reader), err);
+		one.name = lists->items[lists->count - 1].name;
+		if (!next(reader, err) || !read_list(reader, &one, &lists->items[lists->count - 1].list, err))
+			return false;
+	}
+}
+
 static bool read_value(struct reader *reader, const struct ch_conf_field *field, void *member,
 		       struct ch_error *err)
 {
@@ -199,6 +252,8 @@ static bool read_value(struct reader *reader, const struct ch_conf_field *field,
 	case CH_CONF_STRING_LIST:
 	case CH_CONF_SECTION_LIST:
 		return read_list(reader, field, member, err);
+	case CH_CONF_LISTS:
+		return read_lists(reader, field, member, err);
 	default:
 		return read_scalar(reader, field, member, err);
 	}

@@ -3,6 +3,7 @@
 #include "conf/conf_internal.h"
 
 #include "clock/clock.h"
+#include "text/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -137,8 +138,7 @@ static bool store_boolean(struct ch_conf_scalar scalar, bool *member, struct ch_
 	return true;
 }
 
-/* Is `text` one of "a|b|c"? */
-static bool is_choice(const char *choices, const char *text)
+bool ch_conf_is_choice(const char *choices, const char *text)
 {
 	size_t length = strlen(text);
 
@@ -150,6 +150,12 @@ static bool is_choice(const char *choices, const char *text)
 		choices += one + (choices[one] == '|');
 	}
 	return false;
+}
+
+void ch_conf_put_choices(struct ch_buffer *out, const char *choices)
+{
+	for (const char *at = choices; *at; at++)
+		ch_buffer_printf(out, *at == '|' ? ", " : "%c", *at);
 }
 
 /* YAML's ways to write nothing: a key without a value is a mistake more often than an empty text. */
@@ -164,8 +170,10 @@ bool ch_conf_store_element(const struct ch_conf_field *field, struct ch_conf_sca
 {
 	if (is_null(scalar))
 		return ch_fail(err, CH_INVALID, "no value is given");
-	if (field->choices && !is_choice(field->choices, scalar.text))
+	if (field->choices && !ch_conf_is_choice(field->choices, scalar.text))
 		return ch_fail(err, CH_INVALID, "'%.64s' is not one of %s", scalar.text, field->choices);
+	if (!ch_text_check("the value", ch_view_text(scalar.text), err))
+		return false;
 	*element = ch_strdup(scalar.text);
 	return true;
 }
@@ -202,10 +210,12 @@ bool ch_conf_store_scalar(const struct ch_conf_field *field, struct ch_conf_scal
 	case CH_CONF_STRING_LIST:
 	case CH_CONF_SECTION:
 	case CH_CONF_SECTION_LIST:
+	case CH_CONF_LISTS:
 		break;
 	}
 	return ch_fail(err, CH_INVALID, "'%.64s' stands where %s is expected", scalar.text,
-		       field->type == CH_CONF_SECTION ? "a mapping" : "a list");
+		       field->type == CH_CONF_SECTION || field->type == CH_CONF_LISTS ? "a mapping"
+										      : "a list");
 }
 
 bool ch_conf_check_count(const struct ch_conf_field *field, size_t count, struct ch_error *err)

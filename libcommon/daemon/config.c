@@ -8,7 +8,8 @@ static const struct ch_conf_field identity_fields[] = {
 	CH_CONF_FIELD(struct ch_identity_config, key, CH_CONF_PATH, .required = true,
 		      .help = "its private key, PEM, readable by the daemon's user alone"),
 	CH_CONF_FIELD(struct ch_identity_config, system_ca, CH_CONF_PATH, .required = true,
-		      .help = "the system CA's certificate, PEM: peers' identities are verified against it"),
+		      .help = "the system CA's certificate, PEM (two while one takes over from the other): "
+			      "peers' identities are verified against it"),
 };
 const struct ch_conf_schema ch_identity_schema = { "identity", identity_fields, CH_COUNT(identity_fields) };
 
@@ -36,15 +37,6 @@ static const struct ch_conf_field bus_listen_fields[] = {
 };
 const struct ch_conf_schema ch_bus_listen_schema = { "bus", bus_listen_fields, CH_COUNT(bus_listen_fields) };
 
-#define PEERS_HELP "host:port of all replicas; empty: never called"
-static const struct ch_conf_field peers_fields[] = {
-	CH_CONF_FIELD(struct ch_peers_config, vault, CH_CONF_STRING_LIST, .max = 64, .help = PEERS_HELP),
-	CH_CONF_FIELD(struct ch_peers_config, issuer, CH_CONF_STRING_LIST, .max = 64, .help = PEERS_HELP),
-	CH_CONF_FIELD(struct ch_peers_config, crl, CH_CONF_STRING_LIST, .max = 64, .help = PEERS_HELP),
-	CH_CONF_FIELD(struct ch_peers_config, audit, CH_CONF_STRING_LIST, .max = 64, .help = PEERS_HELP),
-};
-const struct ch_conf_schema ch_peers_schema = { "peers", peers_fields, CH_COUNT(peers_fields) };
-
 static size_t member_size(const struct ch_conf_field *field)
 {
 	switch (field->type) {
@@ -61,6 +53,8 @@ static size_t member_size(const struct ch_conf_field *field)
 		return sizeof(struct ch_conf_strings);
 	case CH_CONF_SECTION_LIST:
 		return sizeof(struct ch_conf_list);
+	case CH_CONF_LISTS:
+		return sizeof(struct ch_conf_lists);
 	case CH_CONF_SECTION:
 		return ch_daemon_config_size(field->schema);
 	}

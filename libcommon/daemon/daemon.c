@@ -15,6 +15,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
+
+#define HAND_OVER (800 * CH_MILLISECOND)
 
 static void waited_signals(sigset_t *set)
 {
@@ -120,7 +123,9 @@ bool ch_daemon_enter_sandbox(struct ch_daemon *daemon, const struct ch_sandbox_p
 		{ ch_strdup(config->state_directory), CH_SANDBOX_READ | CH_SANDBOX_WRITE },
 	};
 	struct ch_sandbox_path *all = ch_alloc((CH_COUNT(own) + path_count) * sizeof(*all));
-	const struct ch_sandbox_rules rules = { all, CH_COUNT(own) + path_count, may_start_programs };
+	const struct ch_sandbox_rules rules = { .paths = all,
+						.path_count = CH_COUNT(own) + path_count,
+						.may_start_programs = may_start_programs };
 	bool done = true;
 
 	memcpy(all, own, sizeof(own));
@@ -133,7 +138,7 @@ bool ch_daemon_enter_sandbox(struct ch_daemon *daemon, const struct ch_sandbox_p
 	for (size_t i = 0; i < CH_COUNT(own); i++)
 		free((char *)own[i].path);
 	free(all);
-	return done && ch_daemon_open_operations(daemon, err);
+	return done && ch_log_start(err) && ch_daemon_open_operations(daemon, err);
 }
 
 struct ch_metrics *ch_daemon_metrics(struct ch_daemon *daemon)
@@ -181,6 +186,16 @@ static void begin_stopping(struct ch_daemon *daemon, int signal_number)
 	ch_log_info("stops on %s", signal_number == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
+/* HAProxy asks every 500 ms, and again after 100 ms before it believes a no (deploy/haproxy). Until then it
+ * sends new connections here, which a closed listener would refuse. */
+static void hand_over(const struct ch_daemon *daemon)
+{
+	int64_t pause_us = daemon->config->drain_us < HAND_OVER ? daemon->config->drain_us : HAND_OVER;
+	struct timespec pause = { pause_us / CH_SECOND, pause_us % CH_SECOND * 1000 };
+
+	nanosleep(&pause, NULL);
+}
+
 void ch_daemon_wait(struct ch_daemon *daemon, ch_daemon_reload reload, void *state)
 {
 	sigset_t set;
@@ -190,12 +205,20 @@ void ch_daemon_wait(struct ch_daemon *daemon, ch_daemon_reload reload, void *sta
 		int signal_number = sigwaitinfo(&set, NULL);
 
 		if (signal_number == SIGHUP) {
+			atomic_fetch_add(&daemon->reloads, 1);
 			reload_config(daemon, reload, state);
 		} else if (signal_number > 0) {
 			begin_stopping(daemon, signal_number);
+			if (daemon->definition->balanced)
+				hand_over(daemon);
 			return;
 		}
 	}
+}
+
+unsigned ch_daemon_reloads(const struct ch_daemon *daemon)
+{
+	return atomic_load(&daemon->reloads);
 }
 
 bool ch_daemon_stopping(const struct ch_daemon *daemon)
@@ -230,6 +253,7 @@ void ch_daemon_free(struct ch_daemon *daemon)
 	if (!daemon)
 		return;
 	ch_http_stop(daemon->operations, CH_SECOND);
+	(void)ch_log_flush(CH_SECOND);
 	while (condition) {
 		struct ch_readiness *next = condition->next;
 

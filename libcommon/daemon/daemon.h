@@ -46,12 +46,6 @@ struct ch_bus_listen_config {
 	char *listen;    /* "127.0.0.1:7101": tls+tcp */
 	int64_t workers; /* requests handled at once */
 };
-struct ch_peers_config { /* each a list of "host:port", all replicas; empty: this daemon never calls it */
-	struct ch_conf_strings vault;
-	struct ch_conf_strings issuer;
-	struct ch_conf_strings crl;
-	struct ch_conf_strings audit;
-};
 struct ch_daemon_config {
 	char *instance;        /* "ocsp-1": must be the instance in the identity certificate */
 	char *state_directory; /* path: the audit spool and whatever the daemon must keep */
@@ -62,12 +56,13 @@ struct ch_daemon_config {
 	struct ch_operations_config operations;
 	struct ch_database_config database;
 	struct ch_bus_listen_config bus;
-	struct ch_peers_config peers;
+	struct ch_conf_lists peers; /* by service: "host:port" of all replicas */
 };
 /* The common section stands at the top level of the file under these keys: instance, state_directory,
  * log_level, drain, sandbox, identity, operations, database, bus, peers. A daemon's config struct begins with
- * `struct ch_daemon_config common;` and its table with CH_DAEMON_COMMON_FIELDS(struct ocsp_config). */
-#define CH_DAEMON_COMMON_FIELDS(type)                                                                      \
+ * `struct ch_daemon_config common;` and its table with CH_DAEMON_COMMON_FIELDS(struct example_config,
+ * "one|another"): the services that may stand under `peers`. */
+#define CH_DAEMON_COMMON_FIELDS(type, peer_names)                                                          \
 	CH_CONF_NAMED("instance", type, common.instance, CH_CONF_STRING, .required = true,                 \
 		      .help = "this instance's name, the one in its identity certificate"),                \
 		CH_CONF_NAMED("state_directory", type, common.state_directory, CH_CONF_PATH,               \
@@ -86,15 +81,17 @@ struct ch_daemon_config {
 		CH_CONF_NAMED("database", type, common.database, CH_CONF_SECTION,                          \
 			      .schema = &ch_database_schema),                                              \
 		CH_CONF_NAMED("bus", type, common.bus, CH_CONF_SECTION, .schema = &ch_bus_listen_schema),  \
-		CH_CONF_NAMED("peers", type, common.peers, CH_CONF_SECTION, .schema = &ch_peers_schema)
+		CH_CONF_NAMED("peers", type, common.peers, CH_CONF_LISTS, .choices = (peer_names),         \
+			      .max = 64, .help = "host:port of all replicas; empty: never called")
 extern const struct ch_conf_schema ch_identity_schema, ch_operations_schema, ch_database_schema,
-	ch_bus_listen_schema, ch_peers_schema;
+	ch_bus_listen_schema;
 
 struct ch_daemon_definition {
 	const char *service; /* "ocsp": the identity certificate must be of this service */
 	const char *summary; /* one line for --help */
 	const struct ch_conf_schema
 		*schema; /* of the config struct, which begins with struct ch_daemon_config */
+	bool balanced;   /* HAProxy asks /readyz and sends it requests: it is told before a listener closes */
 };
 
 struct ch_daemon; /* owns metrics and the operations port */
@@ -122,21 +119,33 @@ CH_MUST_USE bool ch_daemon_enter_sandbox(struct ch_daemon *daemon, const struct 
 
 struct ch_metrics *ch_daemon_metrics(struct ch_daemon *daemon);
 
-/* A named condition of /readyz: 503 lists those that are false. Made false; any thread may set it. Lives with
- * the daemon. */
+/*
+ * A named condition of /readyz. FAILED: the daemon cannot do its job, /readyz is 503. DEGRADED: it does it
+ * with what it holds, /readyz is 200 and names what is amiss. /readyz answers
+ * {"ready":true,"state":"degraded","summary":"database: away, serving cached","conditions":[{"name":…,
+ * "state":"ok|degraded|failed","why":…}]}; chancery_ready{condition} shows the state's number.
+ */
+enum ch_ready { CH_READY_FAILED = 0, CH_READY_OK = 1, CH_READY_DEGRADED = 2 };
 struct ch_readiness;
+/* Made FAILED ("not yet"); lives with the daemon. `name`: short, [a-z-]. */
 struct ch_readiness *ch_daemon_readiness(struct ch_daemon *daemon, const char *name);
-void ch_readiness_set(struct ch_readiness *readiness, bool ready, const char *why_not);
+/* Any thread, as often as one likes: a change of state is logged. why: short, what is amiss and what it means
+ * ("away, serving cached"); NULL where ok. */
+void ch_readiness_set(struct ch_readiness *readiness, enum ch_ready state, const char *why);
 
 /* All is open (the operations port too, where ch_daemon_enter_sandbox was not called): readyz follows the
  * conditions from now on; tells systemd READY=1 where it listens. */
 void ch_daemon_ready(struct ch_daemon *daemon);
 
-/* Blocks until SIGTERM or SIGINT (then readyz is 503 "draining" and systemd hears STOPPING=1). On SIGHUP
+/* Blocks until SIGTERM or SIGINT (then readyz is 503 "draining" and systemd hears STOPPING=1); a balanced
+ * daemon then goes on serving for as long as HAProxy may need to see that (at most `drain`). On SIGHUP
  * re-reads the file into a fresh struct, applies log_level and calls `reload` (may be NULL) with it
  * (borrowed: freed when it returns); a file that does not read is logged and the old configuration stays. */
 typedef void (*ch_daemon_reload)(void *state, const void *new_config);
 void ch_daemon_wait(struct ch_daemon *daemon, ch_daemon_reload reload, void *state);
+
+/* How many SIGHUPs there were: for threads that look after files of their own. */
+unsigned ch_daemon_reloads(const struct ch_daemon *daemon);
 
 /* True once SIGTERM was seen; for loops of background threads. */
 bool ch_daemon_stopping(const struct ch_daemon *daemon);

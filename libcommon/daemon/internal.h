@@ -12,8 +12,9 @@
 struct ch_readiness {
 	struct ch_daemon *daemon;
 	char *name;
-	bool ready;        /* daemon->lock */
-	char why_not[160]; /* daemon->lock */
+	struct ch_metric *metric;
+	enum ch_ready state; /* daemon->lock */
+	char why[160];       /* daemon->lock */
 	struct ch_readiness *next;
 };
 
@@ -26,6 +27,7 @@ struct ch_daemon {
 	struct ch_http_server *operations; /* NULL until it is opened */
 	atomic_bool opened;                /* ch_daemon_ready was called */
 	atomic_bool stopping;
+	atomic_uint reloads;
 	int64_t started_us;
 	pthread_mutex_t lock; /* guards the readiness list and what its elements say */
 	pthread_cond_t wake;  /* stopping became true */
@@ -49,6 +51,9 @@ bool ch_daemon_arguments_answer(const struct ch_daemon_definition *definition,
 
 /* Octets of the struct that a schema describes, as far as the schema reaches. */
 size_t ch_daemon_config_size(const struct ch_conf_schema *schema);
+
+/* The JSON that /readyz answers (cJSON_free it); *ready: with 200. (readiness.c) */
+char *ch_daemon_readiness_text(struct ch_daemon *daemon, bool *ready);
 
 CH_MUST_USE bool ch_daemon_open_operations(struct ch_daemon *daemon, struct ch_error *err);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* operations.c: /metrics, /healthz and /readyz, and the conditions that readiness hangs on. */
+/* operations.c: /metrics, /healthz and /readyz on a port of their own. readiness.c says what /readyz answers.
+ */
 #include "daemon/internal.h"
 
 #include "log/log.h"
@@ -12,74 +13,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-struct ch_readiness *ch_daemon_readiness(struct ch_daemon *daemon, const char *name)
-{
-	struct ch_readiness *readiness = ch_alloc(sizeof(*readiness));
-
-	readiness->daemon = daemon;
-	readiness->name = ch_strdup(name);
-	snprintf(readiness->why_not, sizeof(readiness->why_not), "not yet");
-	pthread_mutex_lock(&daemon->lock);
-	readiness->next = daemon->conditions;
-	daemon->conditions = readiness;
-	pthread_mutex_unlock(&daemon->lock);
-	return readiness;
-}
-
-void ch_readiness_set(struct ch_readiness *readiness, bool ready, const char *why_not)
-{
-	bool changed;
-
-	pthread_mutex_lock(&readiness->daemon->lock);
-	changed = readiness->ready != ready;
-	readiness->ready = ready;
-	snprintf(readiness->why_not, sizeof(readiness->why_not), "%s", ready || !why_not ? "" : why_not);
-	pthread_mutex_unlock(&readiness->daemon->lock);
-	if (changed && ready)
-		ch_log_info("%s: ready", readiness->name);
-	else if (changed)
-		ch_log_warn("%s: not ready: %s", readiness->name, why_not ? why_not : "");
-}
-
-static void add_condition(cJSON *list, const char *name, const char *why_not, bool *all)
-{
-	cJSON *object = cJSON_CreateObject();
-
-	*all = false;
-	cJSON_AddStringToObject(object, "name", name);
-	cJSON_AddStringToObject(object, "why", why_not);
-	cJSON_AddItemToArray(list, object);
-}
-
-/* {"ready": false, "waiting_for": [{"name": "database", "why": "no server answers"}]} */
-static char *readiness_text(struct ch_daemon *daemon, bool *ready)
-{
-	cJSON *object = cJSON_CreateObject();
-	cJSON *list = cJSON_CreateArray();
-	char *text;
-
-	*ready = true;
-	if (!atomic_load(&daemon->opened))
-		add_condition(list, "started", "still opening", ready);
-	if (atomic_load(&daemon->stopping))
-		add_condition(list, "running", "draining", ready);
-	pthread_mutex_lock(&daemon->lock);
-	for (const struct ch_readiness *r = daemon->conditions; r; r = r->next)
-		if (!r->ready)
-			add_condition(list, r->name, r->why_not, ready);
-	pthread_mutex_unlock(&daemon->lock);
-	cJSON_AddBoolToObject(object, "ready", *ready);
-	cJSON_AddItemToObject(object, "waiting_for", list);
-	text = cJSON_PrintUnformatted(object);
-	cJSON_Delete(object);
-	return text;
-}
-
 static enum ch_http_result serve_readyz(void *state, struct ch_http_request *request,
 					struct ch_http_response *response)
 {
 	bool ready;
-	char *text = readiness_text(state, &ready);
+	char *text = ch_daemon_readiness_text(state, &ready);
 
 	(void)request;
 	ch_http_respond_text(response, ready ? 200 : 503, "application/json", text ? text : "{}");
@@ -143,9 +81,11 @@ static void add_process(const struct ch_daemon *daemon, struct ch_buffer *out)
 		"# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %lld\n"
 		"# TYPE process_open_fds gauge\nprocess_open_fds %lld\n"
 		"# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %.3f\n"
+		"# TYPE chancery_log_dropped_total counter\nchancery_log_dropped_total %llu\n"
 		"# TYPE chancery_build_info gauge\nchancery_build_info{service=\"%s\",version=\"%s\"} 1\n",
 		cpu, (long long)resident_bytes(), (long long)open_descriptors(),
-		(double)daemon->started_us / 1e6, daemon->definition->service, CHANCERY_VERSION);
+		(double)daemon->started_us / 1e6, (unsigned long long)ch_log_dropped(),
+		daemon->definition->service, CHANCERY_VERSION);
 }
 
 static enum ch_http_result serve_metrics(void *state, struct ch_http_request *request,

@@ -50,24 +50,6 @@ static PGconn *connect_with_defaults(const struct ch_db *db)
 	return PQconnectdbParams(keys, values, 1);
 }
 
-static bool run_settings(struct db_connection *connection, int64_t answer_us, struct ch_error *err)
-{
-	int64_t deadline = ch_monotonic_us() + answer_us;
-	bool ok = PQsendQuery(connection->pg, session_settings) == 1;
-
-	while (ok) {
-		CH_AUTO(PGresult) result = NULL;
-
-		if (!db_next_result(connection, deadline, &result))
-			return ch_fail(err, CH_UNAVAILABLE, "database did not answer the session's settings");
-		if (!result)
-			return true;
-		if (PQresultStatus(result) != PGRES_COMMAND_OK)
-			return db_fail_result(err, "session settings", result);
-	}
-	return ch_fail(err, CH_UNAVAILABLE, "database: %s", PQerrorMessage(connection->pg));
-}
-
 /* libpq's messages end in a newline and may have several lines, one for each host tried. */
 static void tidy(char *text)
 {
@@ -80,23 +62,84 @@ static void tidy(char *text)
 			*at = ' ';
 }
 
-bool db_connection_open(const struct ch_db *db, struct db_connection **connection, struct ch_error *err)
+/* While there is none, each request and each poll of the database may try. */
+static void log_seldom(struct ch_db *db, const char *text)
+{
+	int64_t now_us = ch_monotonic_us(), told_us = atomic_load(&db->told_us);
+
+	if ((!told_us || now_us - told_us >= CH_MINUTE) &&
+	    atomic_compare_exchange_strong(&db->told_us, &told_us, now_us))
+		ch_log_error("database: %s", text);
+}
+
+/* Errors are told to clients far away, and libpq's text names sockets, hosts and roles: the log keeps the
+ * whole of it, the error what of it says nothing about this machine. */
+static bool fail_connection(struct ch_db *db, struct ch_error *err, const char *libpq)
+{
+	static const char *const told[] = {
+		"Connection refused",
+		"No such file or directory",
+		"Permission denied",
+		"timeout expired",
+		"timed out",
+		"password authentication failed",
+		"Peer authentication failed",
+		"is not permitted to log in",
+		"too many connections",
+		"too many clients",
+		"the database system is",
+		"server closed the connection",
+		"certificate verify failed",
+	};
+	CH_AUTO(ch_string) text = ch_strdup(libpq);
+	const char *why = "the log says why";
+
+	tidy(text);
+	log_seldom(db, text);
+	for (size_t i = 0; i < CH_COUNT(told); i++)
+		if (strstr(text, told[i])) {
+			why = told[i];
+			break;
+		}
+	if (strcmp(why, "the database system is") == 0)
+		why = "it is starting up or shutting down";
+	return ch_fail(err, CH_UNAVAILABLE, "database: no connection: %s", why);
+}
+
+static bool run_settings(struct ch_db *db, struct db_connection *connection, struct ch_error *err)
+{
+	int64_t deadline = ch_monotonic_us() + db->answer_us;
+	bool ok = PQsendQuery(connection->pg, session_settings) == 1;
+
+	while (ok) {
+		CH_AUTO(PGresult) result = NULL;
+
+		if (!db_next_result(connection, deadline, &result))
+			return ch_fail(err, CH_UNAVAILABLE, "database did not answer the session's settings");
+		if (!result)
+			return true;
+		if (PQresultStatus(result) != PGRES_COMMAND_OK)
+			return db_fail_result(err, "session settings", result);
+	}
+	return fail_connection(db, err, PQerrorMessage(connection->pg));
+}
+
+bool db_connection_open(struct ch_db *db, struct db_connection **connection, struct ch_error *err)
 {
 	struct db_connection *made = ch_alloc(sizeof(*made));
 
 	made->pg = connect_with_defaults(db);
 	if (PQstatus(made->pg) != CONNECTION_OK) {
-		CH_AUTO(ch_string) text = ch_strdup(PQerrorMessage(made->pg));
-
-		tidy(text);
-		db_connection_close(made);
-		return ch_fail(err, CH_UNAVAILABLE, "database: %s", text);
-	}
-	PQsetNoticeReceiver(made->pg, drop_notice, NULL);
-	if (PQsetnonblocking(made->pg, 1) != 0 || !run_settings(made, db->answer_us, err)) {
+		fail_connection(db, err, PQerrorMessage(made->pg));
 		db_connection_close(made);
 		return false;
 	}
+	PQsetNoticeReceiver(made->pg, drop_notice, NULL);
+	if (PQsetnonblocking(made->pg, 1) != 0 || !run_settings(db, made, err)) {
+		db_connection_close(made);
+		return false;
+	}
+	atomic_store(&db->told_us, 0);
 	db_count(db->metrics.connects);
 	*connection = made;
 	return true;
@@ -163,6 +206,7 @@ const char *db_prepared_find(const struct db_connection *connection, const char 
 	HASH_FIND_STR(connection->prepared, key, found);
 	if (found && found->sql != sql && strcmp(found->sql, sql) != 0) {
 		ch_log_error("two statements have the name '%s'", key);
+		(void)ch_log_flush(CH_SECOND);
 		abort();
 	}
 	return found ? found->name : NULL;

@@ -26,8 +26,13 @@ struct ch_rows;
 CH_MUST_USE bool ch_db_open(const struct ch_database_config *config, const char *name,
 			    struct ch_metrics *metrics, struct ch_db **db, struct ch_error *err);
 void ch_db_close(struct ch_db *db); /* NULL is fine; all transactions must have ended */
+/* How long to wait for an answer instead of 20 s: for a probe, whose answer says whether a server answers. */
+void ch_db_limit_answer(struct ch_db *db, int64_t answer_us);
 /* One round trip: CH_UNAVAILABLE where no server answers. For readiness. */
 CH_MUST_USE bool ch_db_ping(struct ch_db *db, struct ch_error *err);
+
+/* The server's clock, microseconds since 1970. CH_UNAVAILABLE. */
+CH_MUST_USE bool ch_db_time(struct ch_db *db, int64_t *time_us, struct ch_error *err);
 
 /* `tenant` NULL: none is set (tables under row-level security then show only what the role may see of all
  * tenants). Waits up to 5 s for a free connection. CH_UNAVAILABLE. */
@@ -108,8 +113,8 @@ size_t ch_rows_int32_array(const struct ch_rows *rows, size_t row, int column, i
 void ch_rows_free(struct ch_rows *rows);
 
 /* Applies proto/schema/NNNN_*.sql in `directory` that schema_migrations does not list, each in its own
- * transaction under an advisory lock, as the owner that `url` logs in as. A migration whose file changed
- * after it was applied is CH_CONFLICT. told: called for each applied file name; may be NULL. */
+ * transaction, which locks schema_migrations, as the owner that `url` logs in as. A migration whose file
+ * changed after it was applied is CH_CONFLICT. told: called for each applied file name; may be NULL. */
 CH_MUST_USE bool ch_db_migrate(const char *url, const char *directory,
 			       void (*told)(void *context, const char *file), void *context,
 			       struct ch_error *err);

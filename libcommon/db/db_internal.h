@@ -10,6 +10,7 @@
 #include "log/log.h"
 
 #include <libpq-fe.h>
+#include <stdatomic.h>
 #include <pthread.h>
 
 #define DB_POOL_WAIT      (5 * CH_SECOND)
@@ -42,6 +43,8 @@ struct ch_db {
 	pthread_cond_t freed;
 	struct db_connection *idle; /* newest first, so that the rest may grow old unused */
 	size_t open;                /* idle, in use, or being opened */
+	_Atomic int64_t told_us; /* monotonic: when the log last had why there is no connection; 0: since one
+				    was made, it had not */
 	struct db_metrics metrics;
 	struct ch_metrics *registry; /* for errors by code; may be NULL */
 };
@@ -62,7 +65,7 @@ struct ch_rows {
 };
 
 /* connection.c */
-CH_MUST_USE bool db_connection_open(const struct ch_db *db, struct db_connection **connection,
+CH_MUST_USE bool db_connection_open(struct ch_db *db, struct db_connection **connection,
 				    struct ch_error *err);
 void db_connection_close(struct db_connection *connection);
 /* The next PGresult without ever blocking past the deadline (NULL at the end of one command's results).

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * migrate.c: applies numbered SQL files once, in order, each in its own transaction, under an advisory lock,
- * so that two who start at once do not meet. `chancery db migrate` calls it. Blocking libpq: no daemon waits
+ * migrate.c: applies numbered SQL files once, in order, each in its own transaction, which locks the table of
+ * those that were applied, so that two who start at once do not meet. Not an advisory lock: any role may hold
+ * one, and would keep the schema as it is. `chancery db migrate` calls it. Blocking libpq: no daemon waits
  * on this.
  */
 #include "db/db_internal.h"
@@ -150,11 +151,8 @@ static bool record(PGconn *pg, const struct migration *migration, const char *sh
 static bool apply(PGconn *pg, const struct migration *migration, const char *sql, const char *sha256,
 		  struct ch_error *err)
 {
-	if (execute(pg, "begin", "BEGIN", err) && execute(pg, migration->file, sql, err) &&
-	    record(pg, migration, sha256, err) && execute(pg, "commit", "COMMIT", err))
-		return true;
-	PQclear(PQexec(pg, "ROLLBACK"));
-	return ch_fail_in(err, "migration %s", migration->file);
+	return (execute(pg, migration->file, sql, err) && record(pg, migration, sha256, err)) ||
+	       ch_fail_in(err, "migration %s", migration->file);
 }
 
 static bool read_migration(const char *directory, const char *file, char **sql, char **sha256,
@@ -174,20 +172,43 @@ static bool read_migration(const char *directory, const char *file, char **sql, 
 	return true;
 }
 
+/* In a transaction of its own. */
+static bool apply_once(PGconn *pg, const struct migration *migration, const char *sql, const char *sha256,
+		       bool *applied_now, struct ch_error *err)
+{
+	bool applied = false;
+
+	if (!execute(pg, "lock", "LOCK TABLE public.schema_migrations IN SHARE ROW EXCLUSIVE MODE", err) ||
+	    !is_applied(pg, migration, sha256, &applied, err) ||
+	    (!applied && !apply(pg, migration, sql, sha256, err)))
+		return false;
+	*applied_now = !applied;
+	return true;
+}
+
 static bool migrate_one(PGconn *pg, const char *directory, const struct migration *migration,
 			bool *applied_now, struct ch_error *err)
 {
 	CH_AUTO(ch_string) sql = NULL, sha256 = NULL;
-	bool applied = false;
 
-	*applied_now = false;
-	if (!read_migration(directory, migration->file, &sql, &sha256, err) ||
-	    !is_applied(pg, migration, sha256, &applied, err))
+	if (!read_migration(directory, migration->file, &sql, &sha256, err))
 		return false;
-	if (applied)
+	if (execute(pg, "begin", "BEGIN", err) && apply_once(pg, migration, sql, sha256, applied_now, err) &&
+	    execute(pg, "commit", "COMMIT", err))
 		return true;
-	*applied_now = true;
-	return apply(pg, migration, sql, sha256, err);
+	PQclear(PQexec(pg, "ROLLBACK"));
+	return false;
+}
+
+/* Two who make it at the same moment: the second finds it at its second try. */
+static bool make_table(PGconn *pg, struct ch_error *err)
+{
+	static const char table[] =
+		"CREATE TABLE IF NOT EXISTS public.schema_migrations (version int PRIMARY "
+		"KEY, file text NOT NULL, sha256 bytea NOT NULL, applied_at timestamptz "
+		"NOT NULL DEFAULT now())";
+
+	return execute(pg, "schema_migrations", table, NULL) || execute(pg, "schema_migrations", table, err);
 }
 
 bool ch_db_migrate(const char *url, const char *directory, void (*told)(void *context, const char *file),
@@ -203,17 +224,10 @@ bool ch_db_migrate(const char *url, const char *directory, void (*told)(void *co
 	pg = PQconnectdbParams(keys, values, 1);
 	if (PQstatus(pg) != CONNECTION_OK)
 		return ch_fail(err, CH_UNAVAILABLE, "database: %s", PQerrorMessage(pg));
-	/* Session lock: held until the connection ends, over all the files. */
-	if (!execute(pg, "settings", "SET client_min_messages = warning", err) ||
-	    !execute(pg, "lock", "SELECT pg_advisory_lock(hashtext('chancery.migrations'))", err) ||
-	    !execute(pg, "schema_migrations",
-		     "CREATE TABLE IF NOT EXISTS public.schema_migrations (version int PRIMARY KEY, file "
-		     "text NOT NULL, "
-		     "sha256 bytea NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())",
-		     err))
+	if (!execute(pg, "settings", "SET client_min_messages = warning", err) || !make_table(pg, err))
 		return false;
 	for (size_t i = 0; i < migrations.count; i++) {
-		bool applied_now;
+		bool applied_now = false;
 
 		if (!migrate_one(pg, directory, &migrations.items[i], &applied_now, err))
 			return false;

@@ -325,6 +325,11 @@ void ch_db_rollback(struct ch_transaction *transaction)
 	end(transaction);
 }
 
+void ch_db_limit_answer(struct ch_db *db, int64_t answer_us)
+{
+	db->answer_us = answer_us;
+}
+
 bool ch_db_ping(struct ch_db *db, struct ch_error *err)
 {
 	struct ch_transaction *transaction;
@@ -335,6 +340,23 @@ bool ch_db_ping(struct ch_db *db, struct ch_error *err)
 		return false;
 	transaction->begun = true; /* a statement alone needs no BEGIN */
 	ok = db_run(transaction, &ping, NULL, err);
+	end(transaction);
+	return ok;
+}
+
+bool ch_db_time(struct ch_db *db, int64_t *time_us, struct ch_error *err)
+{
+	static const struct ch_statement statement = { "db_time", "SELECT clock_timestamp()" };
+	CH_AUTO(ch_rows) rows = NULL;
+	struct ch_transaction *transaction;
+	bool ok;
+
+	if (!ch_db_begin(db, NULL, &transaction, err))
+		return false;
+	transaction->begun = true;
+	ok = ch_db_query(transaction, &statement, CH_NO_PARAMETERS, &rows, err);
+	if (ok)
+		*time_us = ch_rows_time(rows, 0, 0);
 	end(transaction);
 	return ok;
 }

@@ -49,6 +49,7 @@ static _Noreturn void misuse(const struct ch_rows *rows, size_t row, int column,
 	ch_log_error("statement '%s': row %zu column %d is not %s (type oid %u, %d rows of %d columns)",
 		     rows->statement, row, column, wanted, PQftype(rows->result, column),
 		     PQntuples(rows->result), PQnfields(rows->result));
+	(void)ch_log_flush(CH_SECOND);
 	abort();
 }
 

@@ -4,6 +4,8 @@
  * order of the checks is that of their cost, and nothing is believed before the signature.
  */
 #include "envelope/internal.h"
+#include "envelope/peer_clocks.h"
+#include "unpack/unpack.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,12 +26,11 @@ static struct ch_view view_of(ProtobufCBinaryData data)
 /* --- sealing ----------------------------------------------------------------------------------------------
  */
 
-bool ch_envelope_seal(const struct ch_identity *identity, const struct ch_clock *clock, Chancery__Body *body,
+bool ch_envelope_seal(struct ch_identity *identity, const struct ch_clock *clock, Chancery__Body *body,
 		      struct ch_bytes *envelope, uint8_t digest[32], struct ch_error *err)
 {
 	Chancery__Envelope sealed = CHANCERY__ENVELOPE__INIT;
-	struct ch_view certificate = ch_identity_certificate_der(identity);
-	CH_AUTO(ch_bytes) encoded = CH_NONE, signature = CH_NONE, out = CH_NONE;
+	CH_AUTO(ch_bytes) encoded = CH_NONE, signature = CH_NONE, certificate = CH_NONE, out = CH_NONE;
 	uint8_t nonce[CH_ENVELOPE_ID_SIZE];
 
 	ch_random(nonce, sizeof(nonce));
@@ -40,12 +41,12 @@ bool ch_envelope_seal(const struct ch_identity *identity, const struct ch_clock 
 	chancery__body__pack(body, encoded.data);
 	body->nonce = (ProtobufCBinaryData){ 0, NULL };
 
-	if (!ch_identity_sign(identity, CH_ENVELOPE_DOMAIN, ch_view_of(&encoded), &signature, err) ||
+	if (!ch_identity_sign(identity, CH_ENVELOPE_DOMAIN, ch_view_of(&encoded), &signature, &certificate,
+			      err) ||
 	    (digest && !ch_envelope_digest(NULL, ch_view_of(&encoded), digest, err)))
 		return false;
 	sealed.body = (ProtobufCBinaryData){ encoded.size, encoded.data };
-	sealed.certificate =
-		(ProtobufCBinaryData){ certificate.size, (uint8_t *)(uintptr_t)certificate.data };
+	sealed.certificate = (ProtobufCBinaryData){ certificate.size, certificate.data };
 	sealed.signature = (ProtobufCBinaryData){ signature.size, signature.data };
 	out.size = chancery__envelope__get_packed_size(&sealed);
 	if (out.size > CH_ENVELOPE_CAP)
@@ -87,29 +88,43 @@ static bool check_shape(const Chancery__Body *body, bool is_reply, struct ch_err
 	return ch_proto_check_text(&body->base, err);
 }
 
-static bool check_time(const Chancery__Body *body, int64_t now, struct ch_error *err)
+static bool check_window(const Chancery__Body *body, int64_t now, struct ch_error *err)
 {
 	int64_t age;
 	bool overflow = __builtin_sub_overflow(now, body->sent_at_us, &age);
 
-	if (overflow || age > CH_ENVELOPE_WINDOW || age < -CH_ENVELOPE_WINDOW)
-		ch_fail(err, CH_EXPIRED,
-			"message was sent at %lld ms from this instance's clock, %lld ms are allowed",
-			overflow ? 0 : (long long)(-age / 1000), (long long)(CH_ENVELOPE_WINDOW / 1000));
-	else if (body->deadline_us && body->deadline_us <= now)
-		ch_fail(err, CH_EXPIRED, "message's deadline passed %lld ms ago",
-			(long long)((now - body->deadline_us) / 1000));
-	else
+	if (!overflow && age <= CH_ENVELOPE_WINDOW && age >= -CH_ENVELOPE_WINDOW)
 		return true;
+	ch_fail(err, CH_EXPIRED,
+		"message was sent at %lld ms from this instance's clock, %lld ms are allowed",
+		overflow ? 0 : (long long)(-age / 1000), (long long)(CH_ENVELOPE_WINDOW / 1000));
 	if (err)
 		err->retryable = false; /* another nonce does not help */
 	return false;
 }
 
+/* The sender wrote it by a clock that may be some seconds from this one: then it is moved, so that neither
+ * this check nor a handler takes the difference for time that has passed. */
+static bool check_deadline(Chancery__Body *body, int64_t offset_us, int64_t now, struct ch_error *err)
+{
+	if (llabs(offset_us) > CH_SECOND &&
+	    __builtin_sub_overflow(body->deadline_us, offset_us, &body->deadline_us))
+		body->deadline_us = 1;
+	if (body->deadline_us > now)
+		return true;
+	ch_fail(err, CH_EXPIRED, "message's deadline passed %lld ms ago",
+		(long long)((now - body->deadline_us) / 1000));
+	if (err)
+		err->retryable = false;
+	return false;
+}
+
 static bool check_body(struct ch_identity *identity, const struct ch_clock *clock, struct ch_replay *replay,
-		       const Chancery__Body *body, struct ch_error *err)
+		       const struct ch_message *message, struct ch_error *err)
 {
 	const char *self = ch_identity_self(identity)->service;
+	Chancery__Body *body = message->body;
+	int64_t now;
 
 	if (!check_shape(body, !replay, err))
 		return false;
@@ -117,8 +132,17 @@ static bool check_body(struct ch_identity *identity, const struct ch_clock *cloc
 	if (strcmp(body->to_service, self) != 0 && (replay || body->to_service[0]))
 		return ch_fail(err, CH_DENIED, "message is addressed to service '%.32s', this is '%s'",
 			       body->to_service, self);
-	return check_time(body, ch_clock_now_us(clock), err) &&
-	       (!replay || ch_replay_check(replay, body->nonce.data, body->sent_at_us, err));
+	now = ch_clock_now_us(clock);
+	if (!check_window(body, now, err))
+		return false;
+	if (!replay)
+		return true;
+	if (!ch_replay_check(replay, body->nonce.data, body->sent_at_us, err))
+		return false;
+	ch_peer_clocks_note(ch_identity_peer_clocks(identity), &message->sender, body->sent_at_us, now);
+	return check_deadline(body,
+			      ch_peer_clocks_offset(ch_identity_peer_clocks(identity), &message->sender, now),
+			      now, err);
 }
 
 bool ch_envelope_open(struct ch_identity *identity, const struct ch_clock *clock, struct ch_replay *replay,
@@ -130,7 +154,7 @@ bool ch_envelope_open(struct ch_identity *identity, const struct ch_clock *clock
 	if (envelope.size > CH_ENVELOPE_CAP)
 		return ch_fail(err, CH_TOO_LARGE, "message of %zu octets, at most %d are taken",
 			       envelope.size, CH_ENVELOPE_CAP);
-	sealed = chancery__envelope__unpack(NULL, envelope.size, envelope.data);
+	sealed = (Chancery__Envelope *)ch_unpack(&chancery__envelope__descriptor, envelope);
 	if (!sealed)
 		return ch_fail(err, CH_INVALID, "message of %zu octets is not an envelope", envelope.size);
 	if (!ch_envelope_digest(NULL, view_of(sealed->body), message->digest, err) ||
@@ -138,8 +162,8 @@ bool ch_envelope_open(struct ch_identity *identity, const struct ch_clock *clock
 				view_of(sealed->body), view_of(sealed->signature), ch_clock_now_us(clock),
 				&message->sender, err))
 		return false;
-	message->body = chancery__body__unpack(NULL, sealed->body.len, sealed->body.data);
+	message->body = (Chancery__Body *)ch_unpack(&chancery__body__descriptor, view_of(sealed->body));
 	if (!message->body)
 		return ch_fail(err, CH_INVALID, "body of %zu octets does not decode", sealed->body.len);
-	return check_body(identity, clock, replay, message->body, err);
+	return check_body(identity, clock, replay, message, err);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * replay.c: the nonces of messages that are still inside the clock window, in one hash set for each second of
- * sent_at. A set whose second has left the window is dropped whole.
+ * sent_at. A set whose second has left the window is dropped whole, and its second stays shut: wherever the
+ * clock steps to, what was sent in it is not taken again, and what was never dropped is not refused for it.
  */
 #include "envelope/envelope.h"
 
@@ -11,6 +12,8 @@
 
 #define RING 128 /* seconds: more than twice the clock window, so that two live seconds never share a set */
 _Static_assert(RING > 2 * CH_ENVELOPE_WINDOW / CH_SECOND + 2, "the ring holds the whole window");
+
+#define SPANS 16 /* one as long as the clock runs on; each step and each empty second can begin another */
 
 struct nonce {
 	uint64_t half[2];
@@ -22,15 +25,23 @@ struct second {
 	struct nonce *nonces; /* all zero: free */
 };
 
+/* Seconds whose nonces were dropped, the first to the last. */
+struct span {
+	int64_t first, last;
+};
+
 struct ch_replay {
 	const struct ch_clock *clock;
 	size_t capacity;
 	uint64_t key[2];      /* so that a peer cannot choose nonces that collide */
 	pthread_mutex_t lock; /* guards all below */
 	size_t count;
-	int64_t floor_us;   /* what was sent at or before it is refused */
+	int64_t floor_us; /* when it began, by the clock as it is: what was sent at or before it is refused */
+	int64_t began_us; /* the same by the monotonic clock */
 	int64_t last_purge; /* second */
 	struct second ring[RING];
+	struct span shut[SPANS]; /* ascending, apart from each other */
+	size_t shut_count;
 };
 
 struct ch_replay *ch_replay_new(size_t capacity, const struct ch_clock *clock)
@@ -40,13 +51,59 @@ struct ch_replay *ch_replay_new(size_t capacity, const struct ch_clock *clock)
 	replay->clock = clock;
 	replay->capacity = capacity;
 	replay->floor_us = ch_clock_now_us(clock);
+	replay->began_us = ch_monotonic_us();
 	ch_random(replay->key, sizeof(replay->key));
 	pthread_mutex_init(&replay->lock, NULL);
 	return replay;
 }
 
+/* Closes the smallest gap between two neighbours, and with it what lies between: they become one. */
+static void merge_closest(struct ch_replay *replay)
+{
+	size_t at = 0;
+
+	for (size_t i = 1; i + 1 < replay->shut_count; i++)
+		if (replay->shut[i + 1].first - replay->shut[i].last <
+		    replay->shut[at + 1].first - replay->shut[at].last)
+			at = i;
+	replay->shut[at].last = replay->shut[at + 1].last;
+	replay->shut_count--;
+	memmove(&replay->shut[at + 1], &replay->shut[at + 2],
+		(replay->shut_count - at - 1) * sizeof(replay->shut[0]));
+}
+
+static void shut_second(struct ch_replay *replay, int64_t number)
+{
+	size_t at = 0;
+
+	while (at < replay->shut_count && replay->shut[at].last < number - 1)
+		at++;
+	if (at < replay->shut_count && replay->shut[at].first <= number + 1) { /* beside or in this one */
+		if (number < replay->shut[at].first)
+			replay->shut[at].first = number;
+		if (number > replay->shut[at].last)
+			replay->shut[at].last = number;
+		return;
+	}
+	memmove(&replay->shut[at + 1], &replay->shut[at],
+		(replay->shut_count - at) * sizeof(replay->shut[0]));
+	replay->shut[at] = (struct span){ number, number };
+	if (++replay->shut_count == SPANS)
+		merge_closest(replay);
+}
+
+static bool is_shut(const struct ch_replay *replay, int64_t number)
+{
+	for (size_t i = 0; i < replay->shut_count; i++)
+		if (number >= replay->shut[i].first && number <= replay->shut[i].last)
+			return true;
+	return false;
+}
+
 static void drop(struct ch_replay *replay, struct second *second)
 {
+	if (second->count)
+		shut_second(replay, second->number);
 	replay->count -= second->count;
 	free(second->nonces);
 	*second = (struct second)CH_NONE;
@@ -99,37 +156,44 @@ static void grow(const struct ch_replay *replay, struct second *second)
 	*second = larger;
 }
 
+/* The clock was put back behind when it began, as where that was wrong: what was sent since counts, as after
+ * a restart. What an earlier run may just have taken stays shut. */
+static void follow_back(struct ch_replay *replay, int64_t now_us)
+{
+	int64_t began_us = now_us - (ch_monotonic_us() - replay->began_us);
+
+	if (began_us > replay->floor_us - CH_SECOND)
+		return;
+	for (int64_t i = 2 * CH_ENVELOPE_WINDOW / CH_SECOND; i >= 0; i--)
+		shut_second(replay, replay->floor_us / CH_SECOND - i);
+	replay->floor_us = began_us;
+}
+
 /* Once a second: lets go of the seconds that have left the window. */
 static void purge(struct ch_replay *replay)
 {
-	int64_t now = ch_clock_now_us(replay->clock) / CH_SECOND;
+	int64_t now_us = ch_clock_now_us(replay->clock), now = now_us / CH_SECOND;
 	int64_t oldest = now - CH_ENVELOPE_WINDOW / CH_SECOND - 1;
 
 	if (now == replay->last_purge)
 		return;
 	replay->last_purge = now;
-	if (oldest * CH_SECOND - 1 > replay->floor_us) /* a clock that steps back makes nothing new again */
-		replay->floor_us = oldest * CH_SECOND - 1;
+	follow_back(replay, now_us);
 	for (size_t i = 0; i < RING; i++)
 		if (replay->ring[i].count && replay->ring[i].number < oldest)
 			drop(replay, &replay->ring[i]);
 }
 
-/* Full: forgets the oldest second and from now on refuses what was sent up to its end. */
+/* Full: forgets the oldest second and from now on refuses what was sent in it. */
 static void make_room(struct ch_replay *replay)
 {
 	struct second *oldest = NULL;
-	int64_t end_us;
 
 	for (size_t i = 0; i < RING; i++)
 		if (replay->ring[i].count && (!oldest || replay->ring[i].number < oldest->number))
 			oldest = &replay->ring[i];
-	if (!oldest)
-		return;
-	end_us = (oldest->number + 1) * CH_SECOND - 1;
-	if (end_us > replay->floor_us)
-		replay->floor_us = end_us;
-	drop(replay, oldest);
+	if (oldest)
+		drop(replay, oldest);
 }
 
 static bool remember(struct ch_replay *replay, const struct nonce *nonce, int64_t sent_at_us,
@@ -141,8 +205,10 @@ static bool remember(struct ch_replay *replay, const struct nonce *nonce, int64_
 	purge(replay);
 	if (replay->count >= replay->capacity)
 		make_room(replay);
-	if (sent_at_us <= replay->floor_us) {
-		ch_fail(err, CH_EXPIRED, "message was sent before this instance began to remember nonces");
+	if (sent_at_us <= replay->floor_us || is_shut(replay, number)) {
+		ch_fail(err, CH_EXPIRED,
+			"message was sent before this instance began to remember nonces, or in a "
+			"second whose nonces it has forgotten");
 		if (err)
 			err->retry_after_ms = 5;
 		return false;

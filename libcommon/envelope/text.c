@@ -2,47 +2,23 @@
 /* text.c: walks a decoded protobuf message and checks its strings, which go into logs, JSON and the database.
  */
 #include "envelope/envelope.h"
+#include "text/text.h"
 
 #include <string.h>
 
 #define DEPTH_CAP 16
 
-/* The length of the UTF-8 character at `at`, 0 where there is none (RFC 3629 §4). */
-static size_t utf8_length(const unsigned char *at)
-{
-	unsigned char first = at[0];
-	size_t length = first < 0x80 ? 1 : first >= 0xc2 && first < 0xe0 ? 2 : (first & 0xf0) == 0xe0 ? 3 : 4;
-	unsigned char low = 0x80, high = 0xbf;
-
-	if ((first >= 0x80 && first < 0xc2) || first > 0xf4)
-		return 0;
-	if (first == 0xe0)
-		low = 0xa0; /* over-long */
-	if (first == 0xed)
-		high = 0x9f; /* surrogates */
-	if (first == 0xf0)
-		low = 0x90;
-	if (first == 0xf4)
-		high = 0x8f;
-	for (size_t i = 1; i < length; i++) {
-		if (at[i] < low || at[i] > high)
-			return 0;
-		low = 0x80;
-		high = 0xbf;
-	}
-	return length;
-}
-
 static bool is_utf8(const char *text)
 {
-	const unsigned char *at = (const unsigned char *)text;
+	struct ch_view left = ch_view_text(text);
 
-	while (*at) {
-		size_t length = utf8_length(at);
+	while (left.size) {
+		uint32_t point;
+		size_t length = ch_text_take(left, &point);
 
 		if (!length)
 			return false;
-		at += length;
+		left = ch_view(left.data + length, left.size - length);
 	}
 	return true;
 }

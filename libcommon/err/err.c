@@ -43,6 +43,7 @@ static void set(struct ch_error *err, enum ch_code code, const char *format, va_
 	const struct code_row *row = find_row(code);
 
 	err->code = code;
+	err->origin = CH_ORIGIN_LOCAL;
 	err->retryable = row && row->retryable;
 	err->retry_after_ms = 0;
 	vsnprintf(err->message, sizeof(err->message), format, arguments);
@@ -105,6 +106,26 @@ void ch_error_set_errno(struct ch_error *err, enum ch_code code, int number, con
 	set(err, code, format, arguments);
 	va_end(arguments);
 	append(err, strerror_r(number, text, sizeof(text)));
+}
+
+struct ch_error ch_error_outward(const struct ch_error *err)
+{
+	struct ch_error outward = *err;
+
+	if (err->origin != CH_ORIGIN_TRANSPORT)
+		return outward;
+	switch (err->code) {
+	case CH_UNAUTHENTICATED:
+	case CH_DENIED:
+	case CH_EXPIRED:
+	case CH_REPLAYED:
+		outward.code = CH_UNAVAILABLE;
+		outward.retryable = true;
+		break;
+	default:
+		break;
+	}
+	return outward;
 }
 
 const char *ch_code_name(enum ch_code code)

@@ -32,8 +32,23 @@ enum ch_code {
 	CH_UNSUPPORTED = 12, /* well formed, but this build or configuration does not do it */
 };
 
+/*
+ * Who refused: what may be tried elsewhere, and what is final, follows from it. The numbers cross the bus
+ * (ErrorReply.origin): add at the end, never renumber.
+ */
+enum ch_origin {
+	CH_ORIGIN_LOCAL = 0, /* this process itself; in a message: a peer of an older version, which does not
+				say */
+	CH_ORIGIN_TRANSPORT = 1, /* the way between two processes: no connection, a reply that cannot be
+				    trusted, a message that the other end's bus refused before any handler */
+	CH_ORIGIN_HANDLER = 2,   /* the service that was asked, as a whole: it may have done its work */
+	CH_ORIGIN_ITEM = 3,      /* its verdict on this very item of a batch, which was not done and will not
+				    be: nothing else is final */
+};
+
 struct ch_error {
 	enum ch_code code;
+	enum ch_origin origin;
 	bool retryable;          /* the same request may succeed later, unchanged */
 	uint32_t retry_after_ms; /* 0: not said */
 	char message[480];       /* names the thing and the value at fault; never a secret */
@@ -63,6 +78,13 @@ void ch_error_wrap(struct ch_error *err, const char *context_format, ...) CH_PRI
 void ch_error_set_openssl(struct ch_error *err, enum ch_code code, const char *format, ...) CH_PRINTF(3, 4);
 void ch_error_set_errno(struct ch_error *err, enum ch_code code, int number, const char *format, ...)
 	CH_PRINTF(4, 5);
+
+/*
+ * What a caller further out is told of it. That this process is not reached or not believed by one behind it
+ * is no fault of that caller: where the transport refused, "unauthenticated", "denied", "expired" and
+ * "replayed" become CH_UNAVAILABLE, retryable. Everything else is as it was.
+ */
+struct ch_error ch_error_outward(const struct ch_error *err);
 
 /* "invalid", "denied", …: for logs, metrics labels and problem documents. Never NULL. */
 const char *ch_code_name(enum ch_code code);

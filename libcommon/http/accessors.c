@@ -3,9 +3,9 @@
 #include "http/internal.h"
 
 #include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 const char *ch_http_method(const struct ch_http_request *request)
 {
@@ -65,31 +65,27 @@ size_t ch_http_route_index(const struct ch_http_request *request)
 	return (size_t)(request->route - request->server->routes);
 }
 
-static void peer_text(const struct sockaddr *address, char text[64])
+/* A proxy that adds a field writes it below those that the client sent (HAProxy's "option forwardfor"). */
+static enum MHD_Result keep_last_forwarded(void *context, enum MHD_ValueKind kind, const char *name,
+					   const char *value)
 {
-	if (address && address->sa_family == AF_INET)
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)address)->sin_addr, text, 64);
-	else if (address && address->sa_family == AF_INET6)
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)address)->sin6_addr, text, 64);
-	else
-		snprintf(text, 64, "unknown");
+	const char **last = context;
+
+	(void)kind;
+	if (value && strcasecmp(name, "X-Forwarded-For") == 0)
+		*last = value;
+	return MHD_YES;
 }
 
-static bool is_trusted_proxy(const struct ch_http_server *server, const char *address)
-{
-	for (size_t i = 0; i < server->trusted_proxy_count; i++)
-		if (strcmp(server->trusted_proxies[i], address) == 0)
-			return true;
-	return false;
-}
-
-/* The last address of X-Forwarded-For: the one that the trusted proxy itself has seen. */
+/* The last address of the last X-Forwarded-For: the one that the trusted proxy itself has seen. What stands
+ * before it the client may have made up. */
 static void use_forwarded(const struct ch_http_request *request, char text[64])
 {
-	const char *value = ch_http_header(request, "X-Forwarded-For");
+	const char *value = NULL;
 	unsigned char ignored[16];
 	char last[64];
 
+	MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, keep_last_forwarded, &value);
 	if (!value)
 		return;
 	if (strrchr(value, ','))
@@ -107,12 +103,16 @@ const char *ch_http_client_address(const struct ch_http_request *request)
 	/* filled on first use; a request belongs to one thread at a time */
 	char *text = ((struct ch_http_request *)(uintptr_t)request)->address;
 	const union MHD_ConnectionInfo *info;
+	const struct sockaddr *peer;
 
 	if (*text)
 		return text;
 	info = MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-	peer_text(info ? info->client_addr : NULL, text);
-	if (is_trusted_proxy(request->server, text))
+	peer = info ? info->client_addr : NULL;
+	http_address_text(peer, text);
+	/* Behind a PROXY header the peer is the client itself, whatever its address is. */
+	if (!request->server->proxy_protocol &&
+	    http_networks_contain(&request->server->trusted_proxies, peer))
 		use_forwarded(request, text);
 	return text;
 }

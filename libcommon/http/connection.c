@@ -32,6 +32,7 @@ static void opened(struct ch_http_server *server, struct MHD_Connection *mhd, vo
 	server->watch.first = connection;
 	pthread_mutex_unlock(&server->watch.lock);
 	ch_metric_change(server->stats.connections, 1);
+	atomic_fetch_add(&server->connections, 1);
 	*context = connection;
 }
 
@@ -47,6 +48,8 @@ static void closed(struct ch_http_server *server, struct http_connection *connec
 		connection->next->previous = connection->previous;
 	pthread_mutex_unlock(&server->watch.lock);
 	ch_metric_change(server->stats.connections, -1);
+	if (atomic_fetch_sub(&server->connections, 1) == 1)
+		http_drained(server);
 	if (server->tls_on && !connection->seen_request)
 		http_stats_refused(server, "no-request"); /* mostly a handshake that failed */
 	free(connection);

@@ -23,8 +23,8 @@ const char *ch_http_query(const struct ch_http_request *request, const char *nam
 const char *ch_http_query_name(const struct ch_http_request *request, size_t index);
 const char *ch_http_header(const struct ch_http_request *request, const char *name); /* NULL: absent */
 struct ch_view ch_http_body(const struct ch_http_request *request);
-/* "192.0.2.7": from the PROXY header on a listener that takes one, else from X-Forwarded-For of a trusted
- * proxy, else the peer. */
+/* "192.0.2.7": from the PROXY header on a listener that takes one, else the last hop that X-Forwarded-For of
+ * a trusted proxy names, else the peer. */
 const char *ch_http_client_address(const struct ch_http_request *request);
 /* The verified TLS client certificate, DER; empty where there is none (plain HTTP, or none was presented). */
 struct ch_view ch_http_client_certificate(const struct ch_http_request *request);
@@ -85,7 +85,8 @@ struct ch_http_config {  /* a section "http" of a daemon's configuration */
 	int64_t idle_us;                        /* a connection without progress is closed */
 	int64_t request_us;                     /* a request must be whole by then */
 	bool proxy_protocol;                    /* PROXY v1/v2 header is required before anything else */
-	struct ch_conf_strings trusted_proxies; /* addresses whose X-Forwarded-For is believed */
+	struct ch_conf_strings trusted_proxies; /* addresses and networks whose PROXY header is taken, or
+						 * whose X-Forwarded-For is believed */
 	char *tls_certificate;                  /* paths; set: HTTPS */
 	char *tls_key;
 	char *tls_client_ca; /* set: client certificates are asked for, and verified against it when presented
@@ -111,8 +112,17 @@ CH_MUST_USE bool ch_http_start(const struct ch_http_options *options, struct ch_
 			       struct ch_error *err);
 const char *
 ch_http_address(const struct ch_http_server *server); /* "127.0.0.1:41234": what it really listens on */
-void ch_http_stop(struct ch_http_server *server,
-		  int64_t drain_us); /* stops listening, lets requests in flight end; NULL is fine */
+/* Stops listening, lets requests in flight end within drain_us; answers say Connection: close, and
+ * connections that are kept have half a second to hear it. NULL is fine. */
+void ch_http_stop(struct ch_http_server *server, int64_t drain_us);
+
+/* Conditional requests: conditional.c, pure. */
+#define CH_HTTP_DATE_SIZE 40
+/* IMF-fixdate (RFC 9110 §5.6.7), whatever the locale. */
+void ch_http_date(int64_t time_us, char text[CH_HTTP_DATE_SIZE]);
+/* Does the list of entity tags name this one, or any ("*")? Weak comparison (RFC 9110 §13.1.2): W/ does not
+ * matter on either side. */
+bool ch_http_names_tag(const char *if_none_match, const char *etag);
 
 /* Media types: does `Accept` (NULL: anything) prefer `a` over `b`? Chooses by q and specificity; "" where it
  * takes neither. */

@@ -6,6 +6,7 @@
 
 #include "clock/clock.h"
 #include "http/http.h"
+#include "http/networks.h"
 #include "http/parse.h"
 
 #include <microhttpd.h>
@@ -99,8 +100,8 @@ struct ch_http_server {
 	void *state;
 	int64_t request_us;
 	int64_t idle_us;
-	char **trusted_proxies;
-	size_t trusted_proxy_count;
+	struct http_networks trusted_proxies;
+	bool proxy_protocol;
 	bool tls_on;
 	bool handlers_refuse_certificates;
 	struct http_tls tls;
@@ -108,12 +109,13 @@ struct ch_http_server {
 	char address[80];
 	struct MHD_Daemon *daemon;
 	struct http_proxy_listener *proxy;
+	int64_t connection_limit;
 	struct http_workers workers;
 	struct http_watch watch;
 	struct http_stats stats;
 	atomic_bool draining;
-	atomic_int in_flight;
-	pthread_mutex_t drain_lock; /* with drained: in_flight reached 0 while draining */
+	atomic_int in_flight, connections;
+	pthread_mutex_t drain_lock; /* with drained: one of them reached 0 while draining */
 	pthread_cond_t drained;
 };
 
@@ -189,6 +191,8 @@ void http_workers_stop(struct http_workers *workers);
 void *http_on_request_line(void *server, const char *target, struct MHD_Connection *mhd);
 enum MHD_Result http_on_request(void *server, struct MHD_Connection *mhd, const char *url, const char *method,
 				const char *version, const char *data, size_t *size, void **context);
+/* in_flight or connections reached 0: who drains looks again. */
+void http_drained(struct ch_http_server *server);
 void http_on_completed(void *context, struct MHD_Connection *mhd, void **request_context,
 		       enum MHD_RequestTerminationCode why);
 

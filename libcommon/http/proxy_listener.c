@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * proxy_listener.c: one thread that accepts, reads the PROXY header of each connection and hands the socket
- * on to libmicrohttpd with the client's address. The sockets are polled together, so a slow one delays
- * nobody; each has a deadline, and there is a cap on how many may be waiting. Started by ch_http_start.
+ * proxy_listener.c: one thread that accepts from trusted proxies alone, reads the PROXY header of each
+ * connection and hands the socket on to libmicrohttpd with the client's address. The sockets are polled
+ * together, so a slow one delays nobody; each has a deadline, and there is a cap on how many may be waiting.
+ * Started by ch_http_start.
  */
 #include "http/internal.h"
 
@@ -73,11 +74,18 @@ static bool consume(int fd, size_t size)
 	return recv(fd, header, size, 0) == (ssize_t)size;
 }
 
+/* The library does not survive its own limit where connections are handed to it (0.9.75: its threads wait for
+ * each other for ever when some end at that moment), so that is never reached. */
+static bool is_full(const struct ch_http_server *server)
+{
+	return atomic_load(&server->connections) >= server->connection_limit;
+}
+
 static void hand_over(struct http_proxy_listener *listener, struct pending *pending,
 		      const struct http_proxy_header *header)
 {
-	const struct sockaddr *address =
-		(const struct sockaddr *)(header->has_client ? &header->client : &pending->peer);
+	/* Copied, for `pending` ends here. LOCAL and UNKNOWN: the proxy speaks for itself (§2.1, §2.2). */
+	struct sockaddr_storage address = header->has_client ? header->client : pending->peer;
 	socklen_t size = header->has_client ? header->client_size : pending->peer_size;
 	int fd = pending->fd;
 
@@ -87,7 +95,13 @@ static void hand_over(struct http_proxy_listener *listener, struct pending *pend
 		close(fd);
 		return;
 	}
-	if (MHD_add_connection(listener->server->daemon, fd, address, size) != MHD_YES)
+	if (is_full(listener->server)) {
+		http_stats_refused(listener->server, "connection-limit");
+		close(fd);
+		return;
+	}
+	if (MHD_add_connection(listener->server->daemon, fd, (const struct sockaddr *)&address, size) !=
+	    MHD_YES)
 		http_stats_refused(listener->server, "connection-limit"); /* the socket is closed */
 }
 
@@ -141,6 +155,23 @@ static void add_pending(struct http_proxy_listener *listener, int fd, const stru
 	}
 }
 
+/* Who is no proxy and reaches the port could claim any client's address (proxy-protocol.txt §2: only trusted
+ * proxies are to be allowed to use it). */
+static void admit(struct http_proxy_listener *listener, int fd, const struct sockaddr_storage *peer,
+		  socklen_t size)
+{
+	char text[64];
+
+	if (http_networks_contain(&listener->server->trusted_proxies, (const struct sockaddr *)peer)) {
+		add_pending(listener, fd, peer, size);
+		return;
+	}
+	http_address_text((const struct sockaddr *)peer, text);
+	ch_log_warn("connection refused before its first request: %s is not among trusted_proxies", text);
+	http_stats_refused(listener->server, "proxy-peer");
+	close(fd);
+}
+
 /* Watches the listening socket only while there is room for what it brings. */
 static void set_accepting(struct http_proxy_listener *listener, bool accepting)
 {
@@ -162,7 +193,7 @@ static void accept_some(struct http_proxy_listener *listener)
 				 SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {
-			add_pending(listener, fd, &peer, size);
+			admit(listener, fd, &peer, size);
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {

@@ -284,6 +284,15 @@ static void request_free(struct ch_http_request *request)
 	free(request);
 }
 
+void http_drained(struct ch_http_server *server)
+{
+	if (!atomic_load(&server->draining))
+		return;
+	pthread_mutex_lock(&server->drain_lock);
+	pthread_cond_signal(&server->drained);
+	pthread_mutex_unlock(&server->drain_lock);
+}
+
 void http_on_completed(void *context, struct MHD_Connection *mhd, void **request_context,
 		       enum MHD_RequestTerminationCode why)
 {
@@ -303,9 +312,6 @@ void http_on_completed(void *context, struct MHD_Connection *mhd, void **request
 	if (request->connection) /* the next request on this connection */
 		http_connection_expect(request->connection, server->idle_us + server->request_us);
 	request_free(request);
-	if (atomic_fetch_sub(&server->in_flight, 1) == 1 && atomic_load(&server->draining)) {
-		pthread_mutex_lock(&server->drain_lock);
-		pthread_cond_signal(&server->drained);
-		pthread_mutex_unlock(&server->drain_lock);
-	}
+	if (atomic_fetch_sub(&server->in_flight, 1) == 1)
+		http_drained(server);
 }

@@ -92,14 +92,15 @@ void ch_http_respond_problem(struct ch_http_response *response, const struct ch_
 void ch_http_respond_error(struct ch_http_response *response, const struct ch_http_request *request,
 			   const struct ch_error *err)
 {
+	const struct ch_error told = ch_error_outward(err);
 	char seconds[24];
 
-	ch_http_respond_problem(response, request, ch_code_http_status(err->code), ch_code_name(err->code),
-				err->message);
-	if (!err->retryable && !err->retry_after_ms)
+	ch_http_respond_problem(response, request, ch_code_http_status(told.code), ch_code_name(told.code),
+				told.message);
+	if (!told.retryable && !told.retry_after_ms)
 		return;
 	snprintf(seconds, sizeof(seconds), "%u",
-		 err->retry_after_ms ? (err->retry_after_ms + 999) / 1000 : 1);
+		 told.retry_after_ms ? (told.retry_after_ms + 999) / 1000 : 1);
 	ch_http_add_header(response, "Retry-After", seconds);
 }
 

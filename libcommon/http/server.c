@@ -15,7 +15,8 @@
 	((size_t)32 * 1024) /* request line and header together: half of it, at the most \
 			     */
 #define PROXY_PENDING_CAP 1024
-#define AFTER_WORKERS     (1 * CH_SECOND) /* for answers of the last slow handlers to leave */
+#define AFTER_WORKERS     (1 * CH_SECOND)        /* for answers of the last slow handlers to leave */
+#define GOODBYE           (500 * CH_MILLISECOND) /* for connections that are kept to be told that they close */
 #define TLS_PRIORITIES    "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:%SERVER_PRECEDENCE"
 
 static const struct ch_conf_field fields[] = {
@@ -37,10 +38,14 @@ static const struct ch_conf_field fields[] = {
 		      .min = CH_SECOND, .max = CH_HOUR, .help = "a connection without progress is closed"),
 	CH_CONF_NAMED("request", struct ch_http_config, request_us, CH_CONF_DURATION, .default_text = "30s",
 		      .min = CH_SECOND, .max = CH_HOUR, .help = "a request must be whole by then"),
-	CH_CONF_FIELD(struct ch_http_config, proxy_protocol, CH_CONF_BOOLEAN, .default_text = "false",
-		      .help = "every connection begins with a PROXY header, version 1 or 2"),
-	CH_CONF_FIELD(struct ch_http_config, trusted_proxies, CH_CONF_STRING_LIST, .max = 64,
-		      .help = "peers whose X-Forwarded-For is believed: IP addresses"),
+	CH_CONF_FIELD(
+		struct ch_http_config, proxy_protocol, CH_CONF_BOOLEAN, .default_text = "false",
+		.help = "every connection begins with a PROXY header, version 1 or 2; takes trusted_proxies"),
+	CH_CONF_FIELD(
+		struct ch_http_config, trusted_proxies, CH_CONF_STRING_LIST, .max = 64,
+		.help = "peers that are believed whom they speak for, in X-Forwarded-For or, with "
+			"proxy_protocol, in the PROXY header (no other peer is served then): IP addresses "
+			"or networks (10.0.0.0/8)"),
 	CH_CONF_FIELD(struct ch_http_config, tls_certificate, CH_CONF_PATH,
 		      .help = "PEM chain; set: the listener speaks HTTPS"),
 	CH_CONF_FIELD(struct ch_http_config, tls_key, CH_CONF_PATH, .help = "PEM, mode 0400"),
@@ -87,7 +92,12 @@ static void list_options(const struct ch_http_server *server, const struct ch_ht
 {
 	int64_t threads = or_default(config->threads, 1);
 
-	add_option(list, MHD_OPTION_CONNECTION_LIMIT, or_default(config->connection_limit, 256), NULL);
+	/* Where they are handed over by us, we count (proxy_listener.c): the library begins them a little
+	 * later, and each of its threads has its part. */
+	add_option(list, MHD_OPTION_CONNECTION_LIMIT,
+		   config->proxy_protocol ? 2 * server->connection_limit + 64 * threads
+					  : server->connection_limit,
+		   NULL);
 	add_option(list, MHD_OPTION_CONNECTION_TIMEOUT, (server->idle_us + CH_SECOND - 1) / CH_SECOND, NULL);
 	add_option(list, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL);
 	add_option(list, MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL);
@@ -137,12 +147,15 @@ static bool has_slow_route(const struct ch_http_options *options)
 	return false;
 }
 
-static void copy_proxies(struct ch_http_server *server, const struct ch_conf_strings *proxies)
+static bool read_proxies(struct ch_http_server *server, const struct ch_http_config *config,
+			 struct ch_error *err)
 {
-	server->trusted_proxies = ch_alloc((proxies->count + 1) * sizeof(char *));
-	for (size_t i = 0; i < proxies->count; i++)
-		server->trusted_proxies[i] = ch_strdup(proxies->items[i]);
-	server->trusted_proxy_count = proxies->count;
+	if (config->proxy_protocol && !config->trusted_proxies.count)
+		return ch_fail(
+			err, CH_INVALID,
+			"proxy_protocol takes trusted_proxies: the addresses that may send its header");
+	return http_networks_read(&config->trusted_proxies, &server->trusted_proxies, err) ||
+	       ch_fail_in(err, "trusted_proxies");
 }
 
 static void open_locks(struct ch_http_server *server)
@@ -156,7 +169,7 @@ static void open_locks(struct ch_http_server *server)
 	pthread_mutex_init(&server->watch.lock, NULL);
 	pthread_cond_init(&server->watch.wake, &monotonic);
 	pthread_mutex_init(&server->workers.lock, NULL);
-	pthread_cond_init(&server->workers.wake, NULL);
+	pthread_cond_init(&server->workers.wake, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 }
 
@@ -168,11 +181,12 @@ static struct ch_http_server *server_new(const struct ch_http_options *options)
 	server->route_count = options->route_count;
 	server->state = options->state;
 	server->idle_us = or_default(options->config->idle_us, 60 * CH_SECOND);
+	server->connection_limit = or_default(options->config->connection_limit, 256);
 	server->request_us = or_default(options->config->request_us, 30 * CH_SECOND);
 	server->listen_fd = -1;
+	server->proxy_protocol = options->config->proxy_protocol;
 	server->tls_on = options->config->tls_certificate != NULL;
 	server->handlers_refuse_certificates = options->handlers_refuse_certificates;
-	copy_proxies(server, &options->config->trusted_proxies);
 	open_locks(server);
 	http_stats_open(&server->stats, options->metrics, options->name, options->routes,
 			options->route_count);
@@ -183,6 +197,8 @@ static bool start(struct ch_http_server *server, const struct ch_http_options *o
 {
 	const struct ch_http_config *config = options->config;
 
+	if (!read_proxies(server, config, err))
+		return false;
 	if (server->tls_on && !http_tls_load(config, &server->tls, err))
 		return false;
 	if (!http_listen(config->listen, &server->listen_fd, server->address, err) ||
@@ -214,13 +230,13 @@ const char *ch_http_address(const struct ch_http_server *server)
 	return server->address;
 }
 
-static void wait_drained(struct ch_http_server *server, int64_t within_us)
+/* Until this count of the server's is 0, or until then (monotonic). */
+static void wait_drained(struct ch_http_server *server, const atomic_int *left, int64_t until_us)
 {
-	int64_t at = ch_monotonic_us() + within_us;
-	struct timespec until = { .tv_sec = at / CH_SECOND, .tv_nsec = at % CH_SECOND * 1000 };
+	struct timespec until = { .tv_sec = until_us / CH_SECOND, .tv_nsec = until_us % CH_SECOND * 1000 };
 
 	pthread_mutex_lock(&server->drain_lock);
-	while (atomic_load(&server->in_flight) > 0 &&
+	while (atomic_load(left) > 0 &&
 	       pthread_cond_timedwait(&server->drained, &server->drain_lock, &until) == 0)
 		;
 	pthread_mutex_unlock(&server->drain_lock);
@@ -233,9 +249,7 @@ static void server_free(struct ch_http_server *server)
 		close(server->listen_fd);
 	http_stats_close(&server->stats);
 	http_tls_free(&server->tls);
-	for (size_t i = 0; i < server->trusted_proxy_count; i++)
-		free(server->trusted_proxies[i]);
-	free(server->trusted_proxies);
+	http_networks_free(&server->trusted_proxies);
 	pthread_mutex_destroy(&server->drain_lock);
 	pthread_cond_destroy(&server->drained);
 	pthread_mutex_destroy(&server->watch.lock);
@@ -247,6 +261,8 @@ static void server_free(struct ch_http_server *server)
 
 void ch_http_stop(struct ch_http_server *server, int64_t drain_us)
 {
+	int64_t until_us;
+
 	if (!server)
 		return;
 	/* 1. Nothing new: answers from now on say Connection: close. */
@@ -256,13 +272,18 @@ void ch_http_stop(struct ch_http_server *server, int64_t drain_us)
 		MHD_quiesce_daemon(server->daemon);
 	if (server->listen_fd >= 0)
 		shutdown(server->listen_fd, SHUT_RDWR); /* refuses what knocks; closed below */
-	/* 2. What is in flight ends, within drain_us. */
-	wait_drained(server, drain_us);
+	/* 2. What is in flight ends, within drain_us. Who keeps a connection and asks once more hears that it
+	 * closes, instead of finding it closed under its request. */
+	until_us = ch_monotonic_us() + drain_us;
+	wait_drained(server, &server->in_flight, until_us);
+	wait_drained(server, &server->connections,
+		     ch_monotonic_us() + (drain_us < GOODBYE ? drain_us : GOODBYE));
+	wait_drained(server, &server->in_flight, until_us);
 	/* 3. A suspended connection must be resumed before the library stops: handlers end by their own
 	 * deadlines. */
 	http_workers_stop(&server->workers);
 	if (drain_us)
-		wait_drained(server, AFTER_WORKERS);
+		wait_drained(server, &server->in_flight, ch_monotonic_us() + AFTER_WORKERS);
 	if (server->daemon)
 		MHD_stop_daemon(server->daemon);
 	server_free(server);

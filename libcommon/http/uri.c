@@ -2,48 +2,16 @@
 /* uri.c: percent-decoding, queries and UTF-8. Called by request.c for each request. */
 #include "http/parse.h"
 
+#include "text/text.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-/* How many octets the UTF-8 sequence at `at` has, 0 where it is malformed (RFC 3629 §4). */
-static size_t sequence_size(const uint8_t *at, size_t left)
-{
-	uint8_t low = 0x80;
-	uint8_t high = 0xbf;
-	size_t size;
-
-	if (at[0] < 0x80)
-		return 1;
-	if (at[0] >= 0xc2 && at[0] <= 0xdf)
-		size = 2;
-	else if (at[0] >= 0xe0 && at[0] <= 0xef)
-		size = 3;
-	else if (at[0] >= 0xf0 && at[0] <= 0xf4)
-		size = 4;
-	else
-		return 0;
-	if (size > left)
-		return 0;
-	if (at[0] == 0xe0)
-		low = 0xa0;
-	else if (at[0] == 0xed)
-		high = 0x9f;
-	else if (at[0] == 0xf0)
-		low = 0x90;
-	else if (at[0] == 0xf4)
-		high = 0x8f;
-	if (at[1] < low || at[1] > high)
-		return 0;
-	for (size_t i = 2; i < size; i++)
-		if (at[i] < 0x80 || at[i] > 0xbf)
-			return 0;
-	return size;
-}
 
 bool http_utf8_valid(struct ch_view text)
 {
 	for (size_t i = 0; i < text.size;) {
-		size_t size = sequence_size(text.data + i, text.size - i);
+		uint32_t point;
+		size_t size = ch_text_take(ch_view(text.data + i, text.size - i), &point);
 
 		if (!size)
 			return false;

@@ -30,9 +30,11 @@ static const struct ch_conf_schema crl_schema = { "crl", crl_fields, CH_COUNT(cr
 static const struct ch_conf_field ocsp_fields[] = {
 	CH_CONF_FIELD(struct ch_ca_signer, key, CH_CONF_STRING, .required = true,
 		      .help = "algorithm of the responder's keys"),
-	CH_CONF_NAMED("validity", struct ch_ca_signer, validity_us, CH_CONF_DURATION, .default_text = "30d",
-		      .min = CH_MINUTE, .max = 5 * YEAR,
-		      .help = "of its certificates; renewed at two thirds"),
+	CH_CONF_NAMED(
+		"validity", struct ch_ca_signer, validity_us, CH_CONF_DURATION, .default_text = "7d",
+		.min = CH_MINUTE, .max = 5 * YEAR,
+		.help = "of its certificates, which nobody checks for revocation (RFC 6960 §4.2.2.2.1): "
+			"short; renewed at two thirds"),
 };
 static const struct ch_conf_schema ocsp_schema = { "ocsp_responder", ocsp_fields, CH_COUNT(ocsp_fields) };
 
@@ -45,6 +47,9 @@ static const struct ch_conf_field tsa_fields[] = {
 	CH_CONF_FIELD(struct ch_ca_signer, policies, CH_CONF_STRING_LIST, .required = true, .min = 1,
 		      .max = 16,
 		      .help = "TSA policy OIDs that its tokens may name; the first is the default"),
+	CH_CONF_NAMED(
+		"default", struct ch_ca_signer, is_default, CH_CONF_BOOLEAN, .default_text = "false",
+		.help = "stamps for who names no policy; at most one CA of an installation that is in use"),
 };
 static const struct ch_conf_schema tsa_schema = { "timestamp_authority", tsa_fields, CH_COUNT(tsa_fields) };
 
@@ -100,23 +105,9 @@ static bool check_algorithm(const char *key, const char *name, struct ch_error *
 static bool check_subject(const struct ch_ca_document *ca, struct ch_error *err)
 {
 	CH_AUTO(ch_bytes) der = CH_NONE;
-	struct ch_view rest, sequence, rdn = CH_NONE;
 
-	if (!ch_name_parse(ca->subject, &der, err))
-		return ch_fail_in(err, "subject");
-	rest = ch_view_of(&der);
-	if (!ch_der_read(&rest, CH_DER_SEQUENCE, "subject", &sequence, err))
-		return false;
-	if (sequence.size == 0)
-		return ch_fail(err, CH_INVALID,
-			       "subject is empty: a CA must have a name (RFC 5280 §4.1.2.6)");
-	while (sequence.size > 0 || rdn.size > 0) {
-		CH_AUTO(ch_subject_item) item = CH_NONE;
-
-		if (!ch_subject_next(&sequence, &rdn, &item, err))
-			return false;
-	}
-	return true;
+	/* An empty one is none: a CA must have a name (RFC 5280 §4.1.2.6). */
+	return ch_name_parse(ca->subject, &der, err) || ch_fail_in(err, "subject");
 }
 
 static bool check_policies(const struct ch_ca_document *ca, struct ch_error *err)
@@ -181,6 +172,9 @@ void ch_ca_free(struct ch_ca *ca)
 {
 	ch_ca_document_free(&ca->document);
 	free(ca->state);
+	free(ca->state_reason);
+	free(ca->key_state);
+	free(ca->certificate_status);
 	free(ca->subject);
 	free(ca->key_id);
 	ch_bytes_free(&ca->subject_der);

@@ -55,7 +55,7 @@ static void put_entry_extensions(struct ch_der_writer *writer, const struct ch_c
 	ch_der_finish(writer);
 }
 
-static bool check(const struct ch_crl_entry *entry, struct ch_error *err)
+bool ch_crl_entry_check(const struct ch_crl_entry *entry, struct ch_error *err)
 {
 	if (entry->serial.size < 1 || entry->serial.size > 20)
 		return ch_fail(err, CH_INVALID,
@@ -73,7 +73,7 @@ bool ch_crl_add(struct ch_crl_builder *builder, const struct ch_crl_entry *entry
 {
 	struct ch_der_writer *writer = &builder->writer;
 
-	if (!check(entry, err))
+	if (!ch_crl_entry_check(entry, err))
 		return false;
 	if (builder->entries++ == 0) /* §5.1.2.6: no empty list */
 		ch_der_begin(writer, CH_DER_SEQUENCE);

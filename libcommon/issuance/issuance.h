@@ -10,30 +10,8 @@
 #include "conf/conf.h"
 #include "x509/x509.h"
 
-/* --- subject attributes (subject.c): a new one is a row of the table there
- * ------------------------------------------- */
-struct ch_subject_attribute {
-	const char *name; /* "CN": as profiles and RFC 4514 texts write it */
-	const char *oid;
-	size_t maximum; /* characters (RFC 5280 appendix A upper bounds) */
-};
-const struct ch_subject_attribute *ch_subject_attribute_find(const char *name); /* NULL: unknown */
-const struct ch_subject_attribute *ch_subject_attribute_at(size_t index);       /* NULL past the end */
-
-/* Takes the next attribute off `name` (the content of an RDNSequence, or what is left of it). *attribute is
- * NULL for a type that is not in the table; oid_text then names it (the caller frees it). value: text octets
- * in UTF-8 or ASCII. CH_INVALID: malformed, a string type other than UTF8String, PrintableString and
- * IA5String (RFC 5280 §4.1.2.4), an empty or overlong value, a control character. */
-struct ch_subject_item {
-	const struct ch_subject_attribute *attribute;
-	char *oid_text;
-	struct ch_view value;
-};
-CH_MUST_USE bool ch_subject_next(struct ch_view *rdn_sequence, struct ch_view *rdn,
-				 struct ch_subject_item *item, struct ch_error *err);
-void ch_subject_item_free(struct ch_subject_item *item);
-CH_DEFINE_AUTO_VALUE(ch_subject_item, struct ch_subject_item, ch_subject_item_free)
-
+/* --- names of the suite's own signers (subject.c)
+ * -------------------------------------------------------------------- */
 /* The CA's name with its common name replaced by "<common name> <suffix>": what the suite's own signers are
  * called. */
 CH_MUST_USE bool ch_subject_with_suffix(struct ch_view ca_subject_der, const char *suffix,
@@ -47,16 +25,19 @@ struct ch_profile_validity {
 	int64_t default_us;
 	int64_t maximum_us;
 	int64_t backdate_us;
+	char *caps; /* "none", "browsers" */
 };
 struct ch_profile_subject {
 	struct ch_conf_strings allowed;
 	struct ch_conf_strings required;
+	char *common_name; /* "auto", "any", "san" */
 };
 struct ch_profile_sans {
 	struct ch_conf_strings allowed;
 	int64_t minimum;
 	int64_t maximum;
 	struct ch_conf_strings dns_suffixes;
+	struct ch_conf_strings ip_ranges;
 };
 struct ch_profile {
 	/* as the document says */
@@ -70,9 +51,12 @@ struct ch_profile {
 	struct ch_profile_sans subject_alt_names;
 	struct ch_conf_strings policies;
 	struct ch_conf_strings cas;
+	struct ch_conf_strings requesters;
+	char *requested_extensions; /* "ignore", "refuse" */
 	/* derived */
 	enum ch_profile_kind kind;
-	unsigned key_usage;                /* KU_ bits of <openssl/x509v3.h> */
+	bool common_name_from_san; /* CN, where there is one, is one of the subject alternative names */
+	unsigned key_usage;        /* KU_ bits of <openssl/x509v3.h> */
 	const char *extended_key_oids[16]; /* dotted; static or into extended_key_usage */
 	/* from its row */
 	int32_t version;
@@ -85,6 +69,13 @@ extern const struct ch_conf_schema ch_profile_schema;
 CH_MUST_USE bool ch_profile_read(struct ch_view document, struct ch_profile *profile, struct ch_error *err);
 void ch_profile_free(struct ch_profile *profile); /* what it holds, not itself */
 CH_DEFINE_AUTO_VALUE(ch_profile, struct ch_profile, ch_profile_free)
+
+/* keyUsage without what a key of this algorithm cannot do (template.c). */
+unsigned ch_key_usage_for(unsigned wanted, const struct ch_algorithm *key);
+/* "serverAuth" for its dotted OID; one without a name is returned as it is. */
+const char *ch_extended_key_usage_name(const char *oid);
+/* "192.0.2.0/24", "2001:db8::/32": is the address in it? *valid false: it is no range (name_rules.c). */
+bool ch_ip_range_contains(const char *range, const char *address, bool *valid);
 
 /* [a-z0-9][a-z0-9-]{0,62}: names of CAs and profiles. CH_INVALID "<what> 'x y': …". */
 CH_MUST_USE bool ch_check_name(const char *what, const char *name, struct ch_error *err);
@@ -108,6 +99,7 @@ struct ch_ca_signer { /* of the CA's own OCSP responder or TSA; key NULL: there 
 	char *key;
 	int64_t validity_us;
 	struct ch_conf_strings policies; /* TSA: what TSTInfo may name */
+	bool is_default;                 /* TSA: stamps for who names no policy */
 };
 struct ch_ca_document {
 	char *name;
@@ -138,8 +130,16 @@ CH_DEFINE_AUTO_VALUE(ch_ca_document, struct ch_ca_document, ch_ca_document_free)
  * ----------------------------------------------------------------------------------- */
 struct ch_ca {
 	int64_t id;
-	int64_t parent_id; /* 0: a root */
-	char *state;       /* "pending", "active", "retired" */
+	int64_t parent_id;        /* 0: a root */
+	char *state;              /* its own: "pending", "active", "suspended", "retired", "revoked" */
+	char *state_reason;       /* an officer's words, or the CRLReason's name; NULL or "": none */
+	char *key_state;          /* of its key in the vault; NULL: not asked */
+	bool key_was_compromised; /* whatever became of the key since: it is destroyed some day */
+	char *certificate_status; /* of its own certificate, "issued", "revoked", …; NULL: not asked, or none
+				   */
+	int64_t key_version;      /* of its key's row, which officers' approvals name */
+	bool timestamp_default;   /* its TSA answers who names none; an upgrade may have stated it beyond the
+				     document */
 	struct ch_ca_document document;
 	struct ch_bytes subject_der;
 	char *subject;
@@ -156,10 +156,27 @@ struct ch_ca {
 void ch_ca_free(struct ch_ca *ca);
 CH_DEFINE_AUTO_VALUE(ch_ca, struct ch_ca, ch_ca_free)
 
+/* What its state comes to (ca_state.c). */
+struct ch_ca_effect {
+	const char *state; /* "pending", "active", "suspended", "revoked", "retired", "expired" */
+	char why[256];     /* "CA 'root' above it: its certificate is revoked (cACompromise)"; active: "" */
+};
+/*
+ * A CA is what it and all CAs above it are at `now_us`: one that is not active makes those below it the same.
+ * The function ca_obstacle of proto/schema/0010_ca_obstacle.sql decides the same for those who ask the
+ * database.
+ * cas  all of the tenant, among them `ca` and those above it
+ */
+void ch_ca_effect_of(const struct ch_ca *cas, size_t count, const struct ch_ca *ca, int64_t now_us,
+		     struct ch_ca_effect *effect);
+/* CH_CONFLICT "CA 'x' is suspended and issues nothing: it is stopped" */
+CH_MUST_USE bool ch_ca_issues(const struct ch_ca *cas, size_t count, const struct ch_ca *ca, int64_t now_us,
+			      struct ch_error *err);
+
 /* --- policy (policy.c)
  * ----------------------------------------------------------------------------------------------- */
 struct ch_policy_request {
-	const struct ch_csr *csr;   /* signature already verified by ch_csr_read */
+	struct ch_csr *csr;         /* signature already verified by ch_csr_read; ch_names_follow_sans */
 	int64_t validity_seconds;   /* 0: the profile's default */
 	const struct ch_sans *sans; /* instead of the CSR's; count 0: those of the CSR */
 };
@@ -180,6 +197,29 @@ struct ch_order {
 CH_MUST_USE bool ch_policy_check(const struct ch_profile *profile, const struct ch_ca *ca,
 				 const struct ch_policy_request *request, int64_t now_us,
 				 struct ch_order *order, struct ch_error *err);
+/* Host names are the same in either case (RFC 4343), and alternative names are written in small letters: a CN
+ * that is one of them is written as it, in place. (name_rules.c) */
+void ch_names_follow_sans(struct ch_bytes *subject_der, const struct ch_sans *sans);
+/*
+ * May this certificate say these names? CN is one of the alternative names where the profile wants that;
+ * dns_suffixes and ip_ranges bind hosts wherever they stand: alternative names, CN, e-mail domains, URIs.
+ * CH_INVALID names the name and what is allowed. (name_rules.c)
+ */
+CH_MUST_USE bool ch_names_check(const struct ch_profile *profile, struct ch_view subject_der,
+				const struct ch_sans *sans, struct ch_error *err);
+
+/* What a CSR asks for and the certificate does not get, as texts: "keyUsage keyEncipherment". (unmet.c) */
+struct ch_unmet {
+	char **items;
+	size_t count;
+};
+#define CH_UNMET_MAX 64 /* texts; more are told as one */
+/* `sans`: of the certificate; `key`: of its key. CH_INVALID: an extension of the CSR does not decode. */
+CH_MUST_USE bool ch_unmet_find(const struct ch_profile *profile, const struct ch_csr *csr,
+			       const struct ch_sans *sans, struct ch_unmet *unmet, struct ch_error *err);
+void ch_unmet_free(struct ch_unmet *unmet);
+CH_DEFINE_AUTO_VALUE(ch_unmet, struct ch_unmet, ch_unmet_free)
+
 /* From `now_us` (backdated by the profile, but not before the CA) for `validity_us`; 0: the profile's
  * default, shortened to the CA's end where it is longer. A validity that was asked for is refused where it
  * does not fit. */
@@ -215,6 +255,7 @@ struct ch_lint_context {
 	const struct ch_template_signer *signer;
 	enum ch_profile_kind kind;
 	bool ca;
+	bool common_name_from_san; /* as the profile says */
 };
 /* Proof that these very bytes were linted: only signing takes it, once. */
 struct ch_lint_token {

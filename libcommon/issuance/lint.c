@@ -3,6 +3,9 @@
  * nothing with template.c's writer but libcommon/der. A new check is a function and a row of the table. */
 #include "issuance/issuance.h"
 
+#include "x509/name.h"
+#include "x509/public_key.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -161,6 +164,23 @@ static const char *validity_is_forward(const struct reading *tbs)
 	return tbs->not_before_us < tbs->not_after_us ? NULL : "notAfter is not after notBefore";
 }
 
+/* What a requester chose must be text and numbers, nothing else. */
+static const char *subject_is_a_name(const struct reading *tbs)
+{
+	return ch_name_check(tbs->subject, NULL)
+		       ? NULL
+		       : "subject has an attribute, a string type, a text or an order that names do not have";
+}
+
+static const char *public_key_is_a_key(const struct reading *tbs)
+{
+	struct ch_spki spki;
+
+	if (!ch_spki_check(tbs->public_key_info, &spki, NULL))
+		return "subjectPublicKeyInfo is not exactly a key of a supported algorithm";
+	return spki.compressed ? "subjectPublicKeyInfo is a compressed point" : NULL;
+}
+
 static const char *ca_has_a_subject(const struct reading *tbs)
 {
 	return tbs->context->ca && tbs->subject.size <= 2 ? "a CA's subject is empty" : NULL;
@@ -310,6 +330,136 @@ static const char *critical_extensions_are_known(const struct reading *tbs)
 	return NULL;
 }
 
+/* --- rules of zlint, by its names --- */
+
+static const char *subordinate_has_policies(const struct reading *tbs)
+{
+	bool root = ch_view_equal(tbs->issuer, tbs->subject);
+
+	return !tbs->context->ca || root || find(tbs, "2.5.29.32")
+		       ? NULL
+		       : "a subordinate CA has no certificatePolicies";
+}
+
+/* Of the subject, in the order of the name. NULL: there is none after `rest`. The caller frees it. */
+static char *next_common_name(struct ch_view *sequence, struct ch_view *rdn)
+{
+	struct ch_name_item item;
+
+	while ((sequence->size > 0 || rdn->size > 0) && ch_name_next(sequence, rdn, &item, NULL))
+		if (strcmp(item.attribute->name, "CN") == 0)
+			return ch_strndup((const char *)item.value.data, item.value.size);
+	return NULL;
+}
+
+static bool has_host(const struct ch_sans *sans, const char *text)
+{
+	for (size_t i = 0; i < sans->count; i++)
+		if ((sans->items[i].type == CH_SAN_DNS || sans->items[i].type == CH_SAN_IP) &&
+		    strcmp(sans->items[i].value, text) == 0)
+			return true;
+	return false;
+}
+
+static const char *common_names_are_alternative(const struct reading *tbs)
+{
+	const struct extension *extension = find(tbs, "2.5.29.17");
+	CH_AUTO(ch_sans) sans = CH_NONE;
+	struct ch_view subject = tbs->subject, sequence, rdn = CH_NONE;
+	char *text;
+	bool all = true;
+
+	if (!tbs->context->common_name_from_san)
+		return NULL;
+	if ((extension && !ch_sans_decode(extension->value, &sans, NULL)) ||
+	    !ch_der_read(&subject, CH_DER_SEQUENCE, "subject", &sequence, NULL))
+		return "subject or subjectAltName does not decode";
+	while ((text = next_common_name(&sequence, &rdn))) {
+		all = all && has_host(&sans, text);
+		free(text);
+	}
+	return all ? NULL : "the common name is none of the alternative names";
+}
+
+/* Names of the forms that Chancery issues, at least one, host names that are ones. */
+static const char *alternative_names_are_names(const struct reading *tbs)
+{
+	const struct extension *extension = find(tbs, "2.5.29.17");
+	CH_AUTO(ch_sans) sans = CH_NONE;
+
+	return !extension || ch_sans_decode(extension->value, &sans, NULL)
+		       ? NULL
+		       : "subjectAltName is empty or has what is no name of its form";
+}
+
+/* The first octet of keyUsage, as key_usage_fits has seen it. */
+static unsigned key_usage_of(const struct reading *tbs)
+{
+	const struct extension *extension = find(tbs, "2.5.29.15");
+	struct ch_view value = extension->value, content;
+
+	return ch_der_read(&value, CH_DER_BIT_STRING, "keyUsage", &content, NULL) && content.size > 1
+		       ? content.data[1]
+		       : 0;
+}
+
+static int key_type_of(const struct reading *tbs)
+{
+	struct ch_spki spki;
+
+	return ch_spki_check(tbs->public_key_info, &spki, NULL) ? spki.algorithm->key_type : 0;
+}
+
+static const char *rsa_keys_do_not_agree(const struct reading *tbs)
+{
+	return !tbs->context->ca && key_type_of(tbs) == EVP_PKEY_RSA && key_usage_of(tbs) & KU_KEY_AGREEMENT
+		       ? "an RSA key is for keyAgreement"
+		       : NULL;
+}
+
+static const char *other_keys_do_not_encipher(const struct reading *tbs)
+{
+	return !tbs->context->ca && key_type_of(tbs) != EVP_PKEY_RSA &&
+			       key_usage_of(tbs) & (KU_KEY_ENCIPHERMENT | KU_DATA_ENCIPHERMENT)
+		       ? "a key that is not RSA is for enciphering"
+		       : NULL;
+}
+
+/* A usage of the key without which the extended one has no sense (RFC 5280 §4.2.1.12). */
+static const char *usages_are_consistent(const struct reading *tbs)
+{
+	static const struct {
+		const char *oid;
+		unsigned any_of;
+	} needs[] = {
+		{ "1.3.6.1.5.5.7.3.1", KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT | KU_KEY_AGREEMENT },
+		{ "1.3.6.1.5.5.7.3.2", KU_DIGITAL_SIGNATURE | KU_KEY_AGREEMENT },
+		{ "1.3.6.1.5.5.7.3.3", KU_DIGITAL_SIGNATURE },
+		{ "1.3.6.1.5.5.7.3.4",
+		  KU_DIGITAL_SIGNATURE | KU_NON_REPUDIATION | KU_KEY_ENCIPHERMENT | KU_KEY_AGREEMENT },
+		{ "1.3.6.1.5.5.7.3.8", KU_DIGITAL_SIGNATURE | KU_NON_REPUDIATION },
+		{ "1.3.6.1.5.5.7.3.9", KU_DIGITAL_SIGNATURE | KU_NON_REPUDIATION },
+	};
+	const struct extension *extension = find(tbs, "2.5.29.37");
+	struct ch_view value, list, oid;
+
+	if (!extension)
+		return NULL;
+	value = extension->value;
+	if (!ch_der_read(&value, CH_DER_SEQUENCE, "extKeyUsage", &list, NULL) || list.size == 0)
+		return "extendedKeyUsage is empty or does not decode";
+	while (list.size > 0) {
+		CH_AUTO(ch_string) text = NULL;
+
+		if (!ch_der_read_oid(&list, "KeyPurposeId", &oid, NULL) || !(text = ch_der_oid_text(oid)))
+			return "extendedKeyUsage does not decode";
+		for (size_t i = 0; i < CH_COUNT(needs); i++)
+			if (strcmp(needs[i].oid, text) == 0 && !(key_usage_of(tbs) & needs[i].any_of))
+				return "an extended key usage needs a key usage that is not there";
+	}
+	return NULL;
+}
+
 static const struct {
 	const char *name;
 	const char *source;
@@ -321,7 +471,9 @@ static const struct {
 	{ "issuer", "RFC 5280 §4.1.2.4", issuer_is_signer },
 	{ "time_encoding", "RFC 5280 §4.1.2.5", times_are_encoded_right },
 	{ "validity", "RFC 5280 §4.1.2.5", validity_is_forward },
+	{ "subject", "RFC 5280 §4.1.2.4 and appendix A", subject_is_a_name },
 	{ "ca_subject", "RFC 5280 §4.1.2.6", ca_has_a_subject },
+	{ "public_key", "RFC 3279 §2.3, RFC 5480 §2, RFC 8410 §3", public_key_is_a_key },
 	{ "duplicate_extension", "RFC 5280 §4.2", extensions_stand_once },
 	{ "subject_key_identifier", "RFC 5280 §4.2.1.2", subject_key_identifier_fits },
 	{ "authority_key_identifier", "RFC 5280 §4.2.1.1", authority_key_identifier_fits },
@@ -331,6 +483,13 @@ static const struct {
 	{ "ocsp_responder", "RFC 6960 §4.2.2.2", responder_is_marked },
 	{ "tsa", "RFC 3161 §2.3", tsa_is_marked },
 	{ "critical_extension", "RFC 5280 §4.2", critical_extensions_are_known },
+	{ "e_ext_san_empty_name", "RFC 5280 §4.2.1.6", alternative_names_are_names },
+	{ "e_subject_common_name_not_exactly_from_san", "CA/Browser Forum BR §7.1.4.3",
+	  common_names_are_alternative },
+	{ "e_sub_ca_certificate_policies_missing", "CA/Browser Forum BR §7.1.2.6", subordinate_has_policies },
+	{ "e_rsa_allowed_ku_ee", "RFC 3279 §2.3.1", rsa_keys_do_not_agree },
+	{ "e_ecdsa_ee_invalid_ku", "RFC 8813 §3, RFC 8410 §5", other_keys_do_not_encipher },
+	{ "e_key_usage_and_extended_key_usage_inconsistent", "RFC 5280 §4.2.1.12", usages_are_consistent },
 };
 
 bool ch_lint_tbs(struct ch_view tbs, const struct ch_lint_context *context, struct ch_lint_token *token,

@@ -3,6 +3,8 @@
  * by profiles_ops.c when one is applied and by cache.c when one is read back. */
 #include "issuance/issuance.h"
 
+#include "x509/name.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +19,10 @@ static const struct ch_conf_field validity_fields[] = {
 	CH_CONF_NAMED("backdate", struct ch_profile_validity, backdate_us, CH_CONF_DURATION,
 		      .default_text = "1m", .min = 0, .max = CH_DAY,
 		      .help = "notBefore lies this far back, for clocks that are slow"),
+	CH_CONF_FIELD(struct ch_profile_validity, caps, CH_CONF_STRING, .default_text = "none",
+		      .choices = "none|browsers",
+		      .help = "browsers: at most what the CA/Browser Forum allows TLS servers on the day of "
+			      "issue: 398d, 200d from 2026-03-15, 100d from 2027-03-15, 47d from 2029-03-15"),
 };
 static const struct ch_conf_schema validity_schema = { "validity", validity_fields,
 						       CH_COUNT(validity_fields) };
@@ -27,6 +33,10 @@ static const struct ch_conf_field subject_fields[] = {
 			      "emailAddress, …"),
 	CH_CONF_FIELD(struct ch_profile_subject, required, CH_CONF_STRING_LIST, .min = 0, .max = 32,
 		      .help = "attributes that it must have"),
+	CH_CONF_FIELD(struct ch_profile_subject, common_name, CH_CONF_STRING, .default_text = "auto",
+		      .choices = "auto|any|san",
+		      .help = "san: CN, where there is one, is one of the subject alternative names, "
+			      "and spelt as it; any: it need not be; auto: san with serverAuth, else any"),
 };
 static const struct ch_conf_schema subject_schema = { "subject", subject_fields, CH_COUNT(subject_fields) };
 
@@ -38,7 +48,11 @@ static const struct ch_conf_field sans_fields[] = {
 	CH_CONF_FIELD(struct ch_profile_sans, maximum, CH_CONF_INTEGER, .default_text = "100", .min = 0,
 		      .max = 1000, .help = "most names"),
 	CH_CONF_FIELD(struct ch_profile_sans, dns_suffixes, CH_CONF_STRING_LIST, .min = 0, .max = 100,
-		      .help = "dns names must be one of these or end in a dot and one of these; empty: any"),
+		      .help = "host names must be one of these or end in a dot and one of these, in dns "
+			      "names, CN, e-mail addresses and URIs; empty: any"),
+	CH_CONF_FIELD(struct ch_profile_sans, ip_ranges, CH_CONF_STRING_LIST, .min = 0, .max = 100,
+		      .help = "addresses must be in one of these (192.0.2.0/24, 2001:db8::/32), in ip names, "
+			      "CN and URIs; empty: any"),
 };
 static const struct ch_conf_schema sans_schema = { "subject_alt_names", sans_fields, CH_COUNT(sans_fields) };
 
@@ -69,6 +83,13 @@ static const struct ch_conf_field profile_fields[] = {
 		      .help = "certificate policy OIDs to put in"),
 	CH_CONF_FIELD(struct ch_profile, cas, CH_CONF_STRING_LIST, .min = 0, .max = 100,
 		      .help = "CAs that may use it; empty: any issuing CA (one that has a parent)"),
+	CH_CONF_FIELD(struct ch_profile, requesters, CH_CONF_STRING_LIST, .min = 0, .max = 1000,
+		      .help = "who may request it: names of clients, or role:officer, role:requester; empty: "
+			      "whoever may request certificates"),
+	CH_CONF_FIELD(struct ch_profile, requested_extensions, CH_CONF_STRING, .default_text = "ignore",
+		      .choices = "ignore|refuse",
+		      .help = "what a CSR asks for and this profile does not give (key usages, must-staple, "
+			      "…): ignore: told in the answer as `ignored`; refuse: the request is refused"),
 };
 const struct ch_conf_schema ch_profile_schema = { "profile", profile_fields, CH_COUNT(profile_fields) };
 
@@ -103,6 +124,14 @@ static const struct {
 	{ "ocsp-responder", CH_KIND_OCSP_RESPONDER, OID_OCSP_SIGNING }, /* RFC 6960 §4.2.2.2 */
 	{ "tsa", CH_KIND_TSA, OID_TIME_STAMPING },                      /* RFC 3161 §2.3 */
 };
+
+const char *ch_extended_key_usage_name(const char *oid)
+{
+	for (size_t i = 0; i < CH_COUNT(extended_key_usages); i++)
+		if (strcmp(extended_key_usages[i].oid, oid) == 0)
+			return extended_key_usages[i].name;
+	return oid;
+}
 
 bool ch_check_name(const char *what, const char *name, struct ch_error *err)
 {
@@ -169,6 +198,18 @@ static bool derive_extended_key_usage(struct ch_profile *profile, struct ch_erro
 	return true;
 }
 
+#define OID_SERVER_AUTH "1.3.6.1.5.5.7.3.1"
+
+static void derive_common_name(struct ch_profile *profile)
+{
+	bool server = false;
+
+	for (size_t i = 0; i < profile->extended_key_usage.count; i++)
+		server = server || strcmp(profile->extended_key_oids[i], OID_SERVER_AUTH) == 0;
+	profile->common_name_from_san = strcmp(profile->subject.common_name, "san") == 0 ||
+					(server && strcmp(profile->subject.common_name, "auto") == 0);
+}
+
 /* A profile that anyone may use must not make a certificate that relying parties take for a responder or a
  * TSA. */
 static bool derive_kind(struct ch_profile *profile, struct ch_error *err)
@@ -199,16 +240,34 @@ static bool derive_kind(struct ch_profile *profile, struct ch_error *err)
 	return true;
 }
 
+static bool check_requesters(const struct ch_profile *profile, struct ch_error *err)
+{
+	for (size_t i = 0; i < profile->requesters.count; i++) {
+		const char *item = profile->requesters.items[i];
+
+		if (!item[0] || (strncmp(item, "role:", 5) == 0 && strcmp(item, "role:officer") != 0 &&
+				 strcmp(item, "role:requester") != 0))
+			return ch_fail(err, CH_INVALID,
+				       "requesters: '%.80s' is neither a client's name nor role:officer or "
+				       "role:requester",
+				       item);
+	}
+	return true;
+}
+
 static bool check_lists(const struct ch_profile *profile, struct ch_error *err)
 {
 	for (size_t i = 0; i < profile->keys.count; i++)
 		if (!ch_algorithm_find(profile->keys.items[i]))
 			return ch_fail(err, CH_INVALID, "keys: unknown algorithm '%s'",
 				       profile->keys.items[i]);
-	for (size_t i = 0; i < profile->subject.allowed.count; i++)
-		if (!ch_subject_attribute_find(profile->subject.allowed.items[i]))
-			return ch_fail(err, CH_INVALID, "subject.allowed: unknown attribute '%s'",
-				       profile->subject.allowed.items[i]);
+	for (size_t i = 0; i < profile->subject.allowed.count; i++) {
+		const char *name = profile->subject.allowed.items[i];
+		const struct ch_name_attribute *known = ch_name_attribute_find(name, strlen(name));
+
+		if (!known || strcmp(known->name, name) != 0)
+			return ch_fail(err, CH_INVALID, "subject.allowed: unknown attribute '%s'", name);
+	}
 	for (size_t i = 0; i < profile->subject.required.count; i++)
 		if (!ch_strings_contain(&profile->subject.allowed, profile->subject.required.items[i]))
 			return ch_fail(err, CH_INVALID, "subject.required '%s' is not in subject.allowed",
@@ -225,7 +284,19 @@ static bool check_lists(const struct ch_profile *profile, struct ch_error *err)
 		if (!ch_sans_add(&scratch, "dns", profile->subject_alt_names.dns_suffixes.items[i], err))
 			return ch_fail_in(err, "subject_alt_names.dns_suffixes");
 	}
-	return true;
+	for (size_t i = 0; i < profile->subject_alt_names.ip_ranges.count; i++) {
+		const char *range = profile->subject_alt_names.ip_ranges.items[i];
+		bool valid;
+
+		ch_ip_range_contains(range, "", &valid);
+		if (!valid)
+			return ch_fail(
+				err, CH_INVALID,
+				"subject_alt_names.ip_ranges: '%.80s' is no range such as 192.0.2.0/24 or "
+				"2001:db8::/32 with no bit after its prefix",
+				range);
+	}
+	return check_requesters(profile, err);
 }
 
 static bool check_numbers(const struct ch_profile *profile, struct ch_error *err)
@@ -254,6 +325,7 @@ bool ch_profile_read(struct ch_view document, struct ch_profile *profile, struct
 	if (!derive_key_usage(&read) || !derive_extended_key_usage(&read, err) || !derive_kind(&read, err) ||
 	    !check_lists(&read, err) || !check_numbers(&read, err))
 		return ch_fail_in(err, "profile '%s'", read.name);
+	derive_common_name(&read);
 	*profile = CH_STEAL(read);
 	return true;
 }

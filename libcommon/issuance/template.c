@@ -96,12 +96,21 @@ static bool put_policies(struct ch_der_writer *writer, const struct ch_conf_stri
 						 policies->count, err);
 }
 
-/* RFC 5480 §3, RFC 8410 §5, RFC 8813 §3: only RSA keys encipher; EdDSA keys do not agree. */
-static unsigned key_usage_for(unsigned wanted, const struct ch_algorithm *key)
+/* A subordinate CA that names no policies may issue under all (RFC 5280 §4.2.1.4); without the extension it
+ * could issue under none. */
+static bool put_any_policy(struct ch_der_writer *writer, struct ch_error *err)
+{
+	static const char *const any_policy[] = { "2.5.29.32.0" };
+
+	return ch_extension_certificate_policies(writer, any_policy, CH_COUNT(any_policy), err);
+}
+
+/* RFC 3279 §2.3.1, RFC 8813 §3, RFC 8410 §5: RSA keys alone encipher, EC keys alone agree. */
+unsigned ch_key_usage_for(unsigned wanted, const struct ch_algorithm *key)
 {
 	if (key->key_type != EVP_PKEY_RSA)
 		wanted &= ~(unsigned)(KU_KEY_ENCIPHERMENT | KU_DATA_ENCIPHERMENT);
-	if (key->key_type == EVP_PKEY_ED25519)
+	if (key->key_type != EVP_PKEY_EC)
 		wanted &= ~(unsigned)KU_KEY_AGREEMENT;
 	return wanted;
 }
@@ -109,7 +118,7 @@ static unsigned key_usage_for(unsigned wanted, const struct ch_algorithm *key)
 static bool put_usages(struct ch_der_writer *writer, const struct ch_profile *profile,
 		       const struct ch_order *order, struct ch_error *err)
 {
-	unsigned bits = key_usage_for(profile->key_usage, order->key_algorithm);
+	unsigned bits = ch_key_usage_for(profile->key_usage, order->key_algorithm);
 
 	if (bits == 0)
 		return ch_fail(err, CH_INVALID, "a key of algorithm %s has none of the profile's key usages",
@@ -155,7 +164,8 @@ bool ch_template_ca(const struct ch_ca_document *document, const struct ch_templ
 		return false;
 	ch_extension_basic_constraints(&writer, true, (int)document->path_length);
 	ch_extension_key_usage(&writer, KU_KEY_CERT_SIGN | KU_CRL_SIGN);
-	if (!put_policies(&writer, &document->policies, err))
+	if (signer->urls && document->policies.count == 0 ? !put_any_policy(&writer, err)
+							  : !put_policies(&writer, &document->policies, err))
 		return false;
 	put_urls(&writer, signer->urls, false);
 	finish_tbs(&writer, tbs);

@@ -117,8 +117,8 @@ struct ch_secret {
 	size_t mapped;
 };
 CH_MUST_USE bool ch_secret_new(size_t size, struct ch_secret *secret, struct ch_error *err);
-/* Reads a whole file of at most `cap` bytes; a trailing newline is dropped. Refuses a file that others may
- * read (CH_DENIED). */
+/* Reads a whole file of at most `cap` bytes; a trailing newline is dropped. Refuses a file that its group
+ * or others may read (CH_DENIED). */
 CH_MUST_USE bool ch_secret_read_file(const char *path, size_t cap, struct ch_secret *secret,
 				     struct ch_error *err);
 void ch_secret_free(struct ch_secret *secret);

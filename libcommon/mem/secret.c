@@ -71,10 +71,11 @@ bool ch_secret_read_file(const char *path, size_t cap, struct ch_secret *secret,
 				     "secret file '%s'", path);
 	if (fstat(fd, &info) != 0)
 		return ch_fail_errno(err, CH_INTERNAL, errno, "secret file '%s'", path);
-	if (info.st_mode & 0007)
+	if (info.st_mode & 0077)
 		return ch_fail(err, CH_DENIED,
-			       "secret file '%s' has mode %03o: others may read it, chmod it to 0400", path,
-			       (unsigned)info.st_mode & 0777);
+			       "secret file '%s' has mode %03o: its group or others may read it, chmod it to "
+			       "0400",
+			       path, (unsigned)info.st_mode & 0777);
 	if (!ch_secret_new(cap + 1, &content, err))
 		return false;
 	while (used <= cap) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* landlock.c: which files may be touched. The kernel's ABI is asked for, so that an older one limits what it
- * can. */
+/* landlock.c: which files, TCP ports and processes may be touched. The kernel's ABI is asked for, so that an
+ * older one limits what it can. */
 #include "sandbox/internal.h"
 
 #include "log/log.h"
@@ -33,29 +33,18 @@
 	(READ | WRITE | LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR | \
 	 LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_IOCTL_DEV)
 
-/* What libc, OpenSSL, libpq and the sanitizers' reports read. Those that do not exist are left out. */
-static const struct ch_sandbox_path common_paths[] = {
-	{ "/etc", CH_SANDBOX_READ },
-	{ "/usr/share/zoneinfo", CH_SANDBOX_READ },
-	{ "/usr/lib", CH_SANDBOX_READ },
-	{ "/usr/share/p11-kit", CH_SANDBOX_READ },
-	{ "/lib", CH_SANDBOX_READ },
-	{ "/lib64", CH_SANDBOX_READ },
-	{ "/dev/null", CH_SANDBOX_READ | CH_SANDBOX_WRITE },
-	{ "/dev/urandom", CH_SANDBOX_READ },
-	{ "/dev/random", CH_SANDBOX_READ },
-	{ "/proc", CH_SANDBOX_READ },
-	{ "/proc/self/exe", CH_SANDBOX_READ },
-	{ "/sys/devices/system/cpu", CH_SANDBOX_READ },
+/* Newer than Debian 12's header: kernels that do not know the last members take them while they are 0. */
+struct ruleset {
+	uint64_t files, network, scopes;
 };
-
-/* Programs that a daemon starts need themselves and the dynamic loader. */
-static const struct ch_sandbox_path program_paths[] = {
-	{ "/proc/self/exe", CH_SANDBOX_READ | CH_SANDBOX_EXECUTE },
-	{ "/usr/lib", CH_SANDBOX_READ | CH_SANDBOX_EXECUTE },
-	{ "/lib", CH_SANDBOX_READ | CH_SANDBOX_EXECUTE },
-	{ "/lib64", CH_SANDBOX_READ | CH_SANDBOX_EXECUTE },
+struct port_rule {
+	uint64_t allowed_access, port;
 };
+#define RULE_NET_PORT          2
+#define BIND_TCP               (1ULL << 0)
+#define CONNECT_TCP            (1ULL << 1)
+#define SCOPE_ABSTRACT_SOCKETS (1ULL << 0)
+#define SCOPE_SIGNALS          (1ULL << 1)
 
 static uint64_t handled_by_abi(long abi)
 {
@@ -110,26 +99,60 @@ static bool add_paths(int ruleset, uint64_t handled, const struct ch_sandbox_pat
 	return true;
 }
 
-bool ch_sandbox_limit_files(const struct ch_sandbox_rules *rules, struct ch_error *err)
+static bool add_lists(int ruleset, uint64_t handled, const struct ch_sandbox_rules *rules,
+		      enum ch_sandbox_stage stage, struct ch_error *err)
+{
+	struct ch_sandbox_list lists[CH_SANDBOX_LISTS];
+	size_t count = ch_sandbox_lists(rules, stage, lists);
+
+	for (size_t i = 0; i < count; i++)
+		if (!add_paths(ruleset, handled, lists[i].paths, lists[i].count, false, err))
+			return false;
+	return add_paths(ruleset, handled, rules->paths, rules->path_count, true, err);
+}
+
+static bool add_ports(int ruleset, const struct ch_sandbox_foreign *foreign, struct ch_error *err)
+{
+	for (size_t i = 0; i < foreign->tcp_port_count; i++) {
+		const struct port_rule rule = { CONNECT_TCP, foreign->tcp_ports[i] };
+
+		if (syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &rule, 0) != 0)
+			return ch_fail_errno(err, CH_INTERNAL, errno, "sandbox: rule for TCP port %u",
+					     foreign->tcp_ports[i]);
+	}
+	return true;
+}
+
+/* Without IP sockets there is nothing to limit; without a list of ports all may be connected to. */
+static uint64_t network_by_abi(long abi, const struct ch_sandbox_foreign *foreign)
+{
+	if (abi < 4 || !foreign)
+		return 0;
+	return foreign->network && !foreign->tcp_port_count ? BIND_TCP : BIND_TCP | CONNECT_TCP;
+}
+
+bool ch_sandbox_limit_files(const struct ch_sandbox_rules *rules, enum ch_sandbox_stage stage,
+			    struct ch_error *err)
 {
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-	struct landlock_ruleset_attr attributes = CH_NONE;
+	const struct ch_sandbox_foreign *foreign = rules->foreign;
+	struct ruleset attributes = CH_NONE;
 	CH_AUTO(ch_fd) ruleset = -1;
 
 	if (abi < 1) {
 		ch_log_warn("the kernel has no Landlock: files are limited by their owners and modes alone");
 		return true;
 	}
-	attributes.handled_access_fs = handled_by_abi(abi);
+	if (abi < 4 && foreign && foreign->tcp_port_count)
+		ch_log_warn("the kernel's Landlock (ABI %ld) cannot limit TCP ports", abi);
+	attributes.files = handled_by_abi(abi);
+	attributes.network = network_by_abi(abi, foreign);
+	attributes.scopes = foreign && abi >= 6 ? SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS : 0;
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attributes, sizeof(attributes), 0);
 	if (ruleset < 0)
 		return ch_fail_errno(err, CH_INTERNAL, errno, "sandbox: Landlock ruleset");
-	if (!add_paths(ruleset, attributes.handled_access_fs, common_paths, CH_COUNT(common_paths), false,
-		       err) ||
-	    !add_paths(ruleset, attributes.handled_access_fs, rules->paths, rules->path_count, true, err))
-		return false;
-	if (rules->may_start_programs && !add_paths(ruleset, attributes.handled_access_fs, program_paths,
-						    CH_COUNT(program_paths), false, err))
+	if (!add_lists(ruleset, attributes.files, rules, stage, err) ||
+	    (attributes.network && foreign->network && !add_ports(ruleset, foreign, err)))
 		return false;
 	if (syscall(SYS_landlock_restrict_self, ruleset, 0) != 0)
 		return ch_fail_errno(err, CH_INTERNAL, errno, "sandbox: Landlock");

@@ -10,6 +10,7 @@
 #include "err/err.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum ch_sandbox_access {
 	CH_SANDBOX_READ = 1,  /* a file, or everything below a directory */
@@ -22,11 +23,24 @@ struct ch_sandbox_path {
 	unsigned access;
 };
 
+/* What somebody else's code may reach that runs in this process: an HSM vendor's library. */
+struct ch_sandbox_foreign {
+	bool network;              /* IP sockets, to connect with; never to listen */
+	const uint16_t *tcp_ports; /* the only ones that it may connect to, where the kernel's Landlock can
+				      (ABI 4); none: all */
+	size_t tcp_port_count;
+	bool unix_sockets; /* to connect to a daemon of this machine */
+};
+
 struct ch_sandbox_rules {
 	const struct ch_sandbox_path *paths; /* besides what every daemon needs (resolver files, time zone,
 						/dev/urandom, /proc/self) */
 	size_t path_count;
 	bool may_start_programs; /* fork and exec (the vault's workers) */
+	/* NULL: only our own code runs here. Else capabilities are dropped, fewer files are readable, no
+	 * other process can be reached (signals, ptrace, limits, abstract sockets), no mode of a file
+	 * changed, no socket made but those said */
+	const struct ch_sandbox_foreign *foreign;
 };
 
 /*
@@ -36,5 +50,13 @@ struct ch_sandbox_rules {
  * exists fails.
  */
 CH_MUST_USE bool ch_sandbox_enter(const struct ch_sandbox_rules *rules, struct ch_error *err);
+
+/*
+ * A second Landlock layer over that of ch_sandbox_enter with `foreign`, once its library is loaded and
+ * initialised: what only that needed is closed (accounts, /proc, the library's own configuration). Holds for
+ * the calling thread and those it starts later; a thread that the library has started keeps the first layer,
+ * which is why the first is the one that keeps secrets.
+ */
+CH_MUST_USE bool ch_sandbox_narrow(const struct ch_sandbox_rules *rules, struct ch_error *err);
 
 #endif

@@ -7,34 +7,49 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-bool ch_vault_propose_action(struct ch_vault_client *client, const struct ch_vault_context *context,
-			     Chancery__ActionKind kind, const struct ch_action_field *fields, size_t count,
-			     const char *proposed_by, Chancery__Action **action, struct ch_error *err)
+static char *borrowed(const char *text)
 {
-	Chancery__ProposeActionRequest request = CHANCERY__PROPOSE_ACTION_REQUEST__INIT;
-	Chancery__ActionField asked[CH_ACTION_FIELDS_CAP], *list[CH_ACTION_FIELDS_CAP];
+	return (char *)(uintptr_t)(text ? text : "");
+}
+
+bool ch_action_propose(const struct ch_action_ask *ask, struct ch_action_proposal *proposal,
+		       struct ch_error *err)
+{
+	if (ask->count > CH_ACTION_FIELDS_CAP)
+		return ch_fail(err, CH_INVALID, "an action of %zu fields, at most %d allowed", ask->count,
+			       CH_ACTION_FIELDS_CAP);
+	chancery__propose_action_request__init(&proposal->request);
+	for (size_t i = 0; i < ask->count; i++) {
+		chancery__action_field__init(&proposal->fields[i]);
+		proposal->fields[i].name = ask->fields[i].name;
+		proposal->fields[i].value = ask->fields[i].value;
+		proposal->list[i] = &proposal->fields[i];
+	}
+	proposal->request.kind = ask->kind;
+	proposal->request.fields = proposal->list;
+	proposal->request.n_fields = ask->count;
+	proposal->request.proposed_by = borrowed(ask->proposed_by);
+	proposal->request.proposed_from = borrowed(ask->proposed_from);
+	proposal->request.content = (ProtobufCBinaryData){ .len = ask->content.size,
+							   .data = (uint8_t *)(uintptr_t)ask->content.data };
+	return true;
+}
+
+bool ch_vault_propose_action(struct ch_vault_client *client, const struct ch_vault_context *context,
+			     const struct ch_action_ask *ask, Chancery__Action **action, struct ch_error *err)
+{
+	struct ch_action_proposal proposal;
 	struct ch_bus_call call = {
 		.request_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_PROPOSE_ACTION,
-		.request = &request.base,
+		.request = &proposal.request.base,
 		.reply_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_ACTION_REPLY,
 		.reply_descriptor = &chancery__action_reply__descriptor,
 	};
 	CH_AUTO(ch_proto) reply = NULL;
 	Chancery__ActionReply *answer;
 
-	if (count > CH_ACTION_FIELDS_CAP)
-		return ch_fail(err, CH_INVALID, "an action of %zu fields, at most %d allowed", count,
-			       CH_ACTION_FIELDS_CAP);
-	for (size_t i = 0; i < count; i++) {
-		chancery__action_field__init(&asked[i]);
-		asked[i].name = fields[i].name;
-		asked[i].value = fields[i].value;
-		list[i] = &asked[i];
-	}
-	request.kind = kind;
-	request.fields = list;
-	request.n_fields = count;
-	request.proposed_by = (char *)(uintptr_t)proposed_by;
+	if (!ch_action_propose(ask, &proposal, err))
+		return false;
 	ch_vault_set_context(&call, context);
 	if (!ch_bus_call(ch_vault_client_bus(client), &call, &reply, err))
 		return false;

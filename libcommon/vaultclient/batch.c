@@ -22,6 +22,7 @@
 #define FEW      8                     /* so many items under way keep nobody from sending */
 #define PATIENCE (20 * CH_MILLISECOND) /* longer than this nobody waits while a slot is free */
 #define SLACK    (10 * CH_MILLISECOND) /* so much before its deadline a waiter may be given up */
+#define WORDS    4                     /* of 32 bells each: callers who share one are woken together */
 
 enum waiting {
 	QUEUED,   /* in the queue */
@@ -34,22 +35,27 @@ enum waiting {
 struct waiter {
 	struct ch_batch_item *item;
 	_Atomic enum waiting state; /* changed with the lock held */
-	uint32_t bell;              /* the bit that wakes it; others may have the same */
+	unsigned bell;              /* its number; others may have the same */
 	int64_t since_us;
 	struct waiter **seat; /* TAKEN: where the message's leader finds it */
 	struct waiter *prev, *next;
 };
 
+/* Whom to wake: a bit for each bell. */
+struct bells {
+	uint32_t of[WORDS];
+};
+
 struct ch_batcher {
 	struct ch_batch_options options;
-	_Atomic uint32_t rung;    /* what waiters sleep on: counts wakings */
-	pthread_mutex_t lock;     /* guards the rest */
-	struct waiter *queue;     /* who waits longest is first */
-	struct waiter *appointed; /* LEADS */
-	size_t queued;            /* waiters that are QUEUED */
-	size_t under_way;         /* slots taken */
-	size_t in_flight;         /* items of messages under way */
-	unsigned bells;           /* given out */
+	_Atomic uint32_t rung[WORDS]; /* what waiters sleep on: counts wakings */
+	pthread_mutex_t lock;         /* guards the rest */
+	struct waiter *queue;         /* who waits longest is first */
+	struct waiter *appointed;     /* LEADS */
+	size_t queued;                /* waiters that are QUEUED */
+	size_t under_way;             /* slots taken */
+	size_t in_flight;             /* items of messages under way */
+	unsigned next_bell;
 };
 
 struct ch_batcher *ch_batcher_new(const struct ch_batch_options *options)
@@ -81,46 +87,57 @@ static enum waiting state_of(struct waiter *waiter)
 	return atomic_load_explicit(&waiter->state, memory_order_acquire);
 }
 
-/*
- * Wakes all who have one of these bells, with one call: with a semaphore for each waiter it takes one for
- * each, and the first who is woken often takes the processor from who wakes. Without the lock, which they
- * need next.
- */
-static void ring(struct ch_batcher *batcher, uint32_t bells)
+static void add_bell(struct bells *bells, const struct waiter *waiter)
 {
-	if (!bells)
-		return;
-	atomic_fetch_add(&batcher->rung, 1);
-	syscall(SYS_futex, &batcher->rung, FUTEX_WAKE_BITSET_PRIVATE, INT_MAX, NULL, NULL, bells);
+	bells->of[waiter->bell / 32] |= UINT32_C(1) << waiter->bell % 32;
+}
+
+/*
+ * Wakes all who have one of these bells, with a call or two, since who asks together has neighbouring ones:
+ * with a semaphore for each waiter it takes one for each, and the first who is woken often takes the
+ * processor from who wakes. Without the lock, which they need next.
+ */
+static void ring(struct ch_batcher *batcher, const struct bells *bells)
+{
+	for (size_t i = 0; i < WORDS; i++) {
+		if (!bells->of[i])
+			continue;
+		atomic_fetch_add(&batcher->rung[i], 1);
+		syscall(SYS_futex, &batcher->rung[i], FUTEX_WAKE_BITSET_PRIVATE, INT_MAX, NULL, NULL,
+			bells->of[i]);
+	}
 }
 
 /* Until the waiter leads or is answered, or until_us. */
 static void sleep_until(struct ch_batcher *batcher, struct waiter *waiter, int64_t until_us)
 {
 	struct timespec until = { until_us / CH_SECOND, until_us % CH_SECOND * 1000 };
+	_Atomic uint32_t *word = &batcher->rung[waiter->bell / 32];
 
 	for (;;) {
-		uint32_t rung = atomic_load(&batcher->rung);
+		uint32_t rung = atomic_load(word);
 		enum waiting state = state_of(waiter);
 
 		if (state == LEADS || state == ANSWERED || ch_monotonic_us() >= until_us)
 			return;
-		syscall(SYS_futex, &batcher->rung, FUTEX_WAIT_BITSET_PRIVATE, rung, &until, NULL,
-			waiter->bell);
+		syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, rung, &until, NULL,
+			UINT32_C(1) << waiter->bell % 32);
 	}
 }
 
 /* --- who leads --- */
 
 /*
- * A message costs both ends two signatures and some wake-ups. So another one goes only if it carries as much
- * as those under way, or if these are so few that an HSM may be idle, or if somebody has waited for long.
+ * A message costs both ends two signatures and some wake-ups. So another one goes only if it carries a third
+ * of what is under way (the vault verifies the items of a message one after the other: with fewer messages a
+ * processor of its idles), or if that is so little that an HSM may be idle, or if somebody has waited for
+ * long.
  */
 static bool may_send(const struct ch_batcher *batcher)
 {
 	if (batcher->appointed || !batcher->queue || batcher->under_way == batcher->options.under_way)
 		return false;
-	return batcher->in_flight < FEW || batcher->queued >= batcher->in_flight ||
+	return batcher->in_flight < FEW || batcher->queued * 3 >= batcher->in_flight ||
 	       ch_monotonic_us() - batcher->queue->since_us >= PATIENCE;
 }
 
@@ -141,16 +158,16 @@ static struct waiter *best_leader(const struct ch_batcher *batcher)
 	return best;
 }
 
-/* Where a message may go, one of the queue leads it. Returns its bell, or 0. With the lock held. */
-static uint32_t appoint(struct ch_batcher *batcher)
+/* Where a message may go, one of the queue leads it, who is to be woken. With the lock held. */
+static void appoint(struct ch_batcher *batcher, struct bells *bells)
 {
 	if (!may_send(batcher))
-		return 0;
+		return;
 	batcher->appointed = best_leader(batcher);
 	batcher->queued--;
 	batcher->under_way++;
 	set_state(batcher->appointed, LEADS);
-	return batcher->appointed->bell;
+	add_bell(bells, batcher->appointed);
 }
 
 /* --- leading --- */
@@ -194,11 +211,9 @@ static void fill(struct ch_batcher *batcher, struct batch *batch, struct waiter 
 	batcher->in_flight += batch->count;
 }
 
-/* Returns the bells of who sleeps; each may be gone as soon as its state is set. With the lock held. */
-static uint32_t hand_out(struct batch *batch)
+/* Adds the bells of who sleeps; each may be gone as soon as its state is set. With the lock held. */
+static void hand_out(struct batch *batch, struct bells *bells)
 {
-	uint32_t bells = 0;
-
 	for (size_t i = 0; i < batch->count; i++) {
 		struct waiter *waiter = batch->seats[i];
 
@@ -211,27 +226,26 @@ static uint32_t hand_out(struct batch *batch)
 		if (!waiter->item->done)
 			waiter->item->err = batch->results[i].err;
 		if (i > 0) /* the leader is awake */
-			bells |= waiter->bell;
+			add_bell(bells, waiter);
 		set_state(waiter, ANSWERED);
 	}
-	return bells;
 }
 
 /* The slot is given on when all are awake: most of them ask again at once, and go along. */
 static void finish(struct ch_batcher *batcher, struct batch *batch)
 {
-	uint32_t bells;
+	struct bells answered = CH_NONE, leader = CH_NONE;
 
 	pthread_mutex_lock(&batcher->lock);
-	bells = hand_out(batch);
+	hand_out(batch, &answered);
 	pthread_mutex_unlock(&batcher->lock);
-	ring(batcher, bells);
+	ring(batcher, &answered);
 	pthread_mutex_lock(&batcher->lock);
 	batcher->in_flight -= batch->count;
 	batcher->under_way--;
-	bells = appoint(batcher);
+	appoint(batcher, &leader);
 	pthread_mutex_unlock(&batcher->lock);
-	ring(batcher, bells);
+	ring(batcher, &leader);
 }
 
 /* With the lock held, which is given up. */
@@ -239,17 +253,17 @@ static void lead(struct ch_batcher *batcher, struct waiter *leader)
 {
 	int64_t deadline_us = leader->item->deadline_us;
 	struct batch *batch = ch_alloc(sizeof(*batch));
-	uint32_t bells;
+	struct bells bells = CH_NONE;
 	void *message;
 
 	fill(batcher, batch, leader);
-	bells = appoint(batcher);
+	appoint(batcher, &bells);
 	batch->results = ch_alloc(batch->count * sizeof(*batch->results));
 	/* Copied under the lock: afterwards whoever waits may leave, and its request with it. */
 	message = batcher->options.copy(batcher->options.state, leader->item->group, batch->requests,
 					batch->count);
 	pthread_mutex_unlock(&batcher->lock);
-	ring(batcher, bells);
+	ring(batcher, &bells);
 	batcher->options.send(batcher->options.state, message, deadline_us, batch->results, batch->count);
 	finish(batcher, batch);
 	free(batch->results);
@@ -258,24 +272,23 @@ static void lead(struct ch_batcher *batcher, struct waiter *leader)
 
 /* --- waiting --- */
 
-/* At its deadline: what is under way or queued goes on without this waiter. Returns whom to wake. With the
- * lock held. */
-static uint32_t leave(struct ch_batcher *batcher, struct waiter *waiter)
+/* At its deadline: what is under way or queued goes on without this waiter. With the lock held. */
+static void leave(struct ch_batcher *batcher, struct waiter *waiter, struct bells *bells)
 {
 	ch_fail(&waiter->item->err, CH_UNAVAILABLE, "no answer in time");
 	waiter->item->err.retryable = true;
 	if (state_of(waiter) == TAKEN) {
 		*waiter->seat = NULL;
-		return 0;
+		return;
 	}
 	DL_DELETE(batcher->queue, waiter);
 	if (state_of(waiter) == QUEUED) {
 		batcher->queued--;
-		return 0;
+		return;
 	}
 	batcher->appointed = NULL;
 	batcher->under_way--;
-	return appoint(batcher);
+	appoint(batcher, bells);
 }
 
 /* What a waiter finds when it looks, with the lock held, which is given up. True: it has its end. */
@@ -283,18 +296,18 @@ static bool look(struct ch_batcher *batcher, struct waiter *waiter)
 {
 	bool late = ch_monotonic_us() >= waiter->item->deadline_us;
 	bool answered = state_of(waiter) == ANSWERED;
-	uint32_t bells = 0;
+	struct bells bells = CH_NONE;
 
 	if (late && !answered)
-		bells = leave(batcher, waiter);
+		leave(batcher, waiter, &bells);
 	else if (state_of(waiter) == QUEUED)
-		bells = appoint(batcher);
+		appoint(batcher, &bells);
 	if (!late && batcher->appointed == waiter) {
 		lead(batcher, waiter);
 		return true;
 	}
 	pthread_mutex_unlock(&batcher->lock);
-	ring(batcher, bells);
+	ring(batcher, &bells);
 	return late || answered;
 }
 
@@ -303,7 +316,7 @@ static void serve(struct ch_batcher *batcher, struct waiter *waiter)
 	int64_t deadline_us = waiter->item->deadline_us;
 
 	pthread_mutex_lock(&batcher->lock);
-	waiter->bell = UINT32_C(1) << batcher->bells++ % 32;
+	waiter->bell = batcher->next_bell++ % (WORDS * 32);
 	DL_APPEND(batcher->queue, waiter);
 	batcher->queued++;
 	while (!look(batcher, waiter)) {

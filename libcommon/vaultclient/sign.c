@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define UNDER_WAY  3           /* measured: docs/performance.md */
+#define UNDER_WAY  4           /* measured: docs/performance.md */
 #define TOGETHER   (16 * 1024) /* octets of an item that shares a message */
 #define TIMEOUT_US (5 * CH_SECOND)
 
@@ -90,11 +90,15 @@ static void *copy(void *state, const char *group, const void *const *requests, s
 
 /* --- what comes back --- */
 
-static bool take_result(Chancery__SignResult *result, struct ch_bytes *signature, struct ch_error *err)
+/* A verdict on the item is final only where the vault was asked once: of two askings, the one that was not
+ * answered may have signed. */
+static bool take_result(Chancery__SignResult *result, bool sent_again, struct ch_bytes *signature,
+			struct ch_error *err)
 {
 	if (result->code != CH_OK) {
 		ch_fail(err, (enum ch_code)result->code, "vault: %s", result->message);
 		if (err) {
+			err->origin = result->refused && !sent_again ? CH_ORIGIN_ITEM : CH_ORIGIN_HANDLER;
 			err->retryable = result->retryable;
 			err->retry_after_ms = result->retry_after_ms;
 		}
@@ -114,8 +118,8 @@ static void fail_all(struct ch_batch_item *results, size_t count, const struct c
 }
 
 static bool call(struct ch_vault_client *client, const Chancery__SignRequest *request,
-		 const struct ch_vault_context *context, const uint8_t *message_id, ProtobufCMessage **reply,
-		 struct ch_error *err)
+		 const struct ch_vault_context *context, const uint8_t *message_id, bool *sent_again,
+		 ProtobufCMessage **reply, struct ch_error *err)
 {
 	struct ch_bus_call call = {
 		.request_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_SIGN,
@@ -123,6 +127,7 @@ static bool call(struct ch_vault_client *client, const Chancery__SignRequest *re
 		.reply_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_SIGN_REPLY,
 		.reply_descriptor = &chancery__sign_reply__descriptor,
 		.message_id = message_id,
+		.sent_again = sent_again,
 	};
 	const Chancery__SignReply *answer;
 
@@ -143,13 +148,14 @@ static void send(void *state, void *sent, int64_t deadline_us, struct ch_batch_i
 						  .timeout_us = left_us > 1 ? left_us : 1 };
 	CH_AUTO(ch_proto) reply = NULL;
 	struct ch_error err = CH_NONE;
+	bool sent_again = false;
 
-	if (call(state, &message->request, &context, NULL, &reply, &err)) {
+	if (call(state, &message->request, &context, NULL, &sent_again, &reply, &err)) {
 		Chancery__SignReply *answer = (Chancery__SignReply *)reply;
 
 		for (size_t i = 0; i < count; i++)
-			results[i].done =
-				take_result(answer->results[i], &results[i].result, &results[i].err);
+			results[i].done = take_result(answer->results[i], sent_again, &results[i].result,
+						      &results[i].err);
 	} else {
 		fail_all(results, count, &err);
 	}
@@ -165,6 +171,7 @@ static bool sign_alone(struct ch_vault_client *client, const struct ch_vault_con
 	Chancery__SignItem asked = CHANCERY__SIGN_ITEM__INIT;
 	Chancery__SignItem *items[] = { &asked };
 	CH_AUTO(ch_proto) reply = NULL;
+	bool sent_again = false;
 
 	asked.key_id = (char *)(uintptr_t)item->key_id;
 	asked.purpose = item->purpose;
@@ -174,8 +181,8 @@ static bool sign_alone(struct ch_vault_client *client, const struct ch_vault_con
 		asked.action_id = (char *)(uintptr_t)item->action_id;
 	request.items = items;
 	request.n_items = 1;
-	return call(client, &request, context, item->message_id, &reply, err) &&
-	       take_result(((Chancery__SignReply *)reply)->results[0], signature, err);
+	return call(client, &request, context, item->message_id, &sent_again, &reply, err) &&
+	       take_result(((Chancery__SignReply *)reply)->results[0], sent_again, signature, err);
 }
 
 static bool goes_alone(const struct ch_vault_item *item)

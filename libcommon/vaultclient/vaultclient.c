@@ -69,6 +69,34 @@ bool ch_vault_generate_key(struct ch_vault_client *client, const struct ch_vault
 	return true;
 }
 
+bool ch_vault_change_ca_key(struct ch_vault_client *client, const struct ch_vault_context *context,
+			    const Chancery__ChangeCaKeyRequest *request, char **key_state,
+			    struct ch_error *err)
+{
+	uint8_t message_id[16];
+	struct ch_bus_call call = {
+		.request_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_CHANGE_CA_KEY,
+		.request = &request->base,
+		.reply_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_KEY_REPLY,
+		.reply_descriptor = &chancery__key_reply__descriptor,
+		.message_id = request->action_id[0] ? message_id : NULL,
+	};
+	CH_AUTO(ch_proto) reply = NULL;
+	const Chancery__KeyReply *answer;
+
+	if (request->action_id[0])
+		ch_vault_action_message_id(request->action_id, message_id);
+	ch_vault_set_context(&call, context);
+	if (!ch_bus_call(client->bus, &call, &reply, err))
+		return false;
+	answer = (const Chancery__KeyReply *)reply;
+	if (!answer->key)
+		return ch_fail(err, CH_INTERNAL, "vault answered no key");
+	if (key_state)
+		*key_state = ch_strdup(answer->key->state);
+	return true;
+}
+
 bool ch_vault_list_keys(struct ch_vault_client *client, const struct ch_vault_context *context,
 			Chancery__ListKeysReply **reply, struct ch_error *err)
 {

@@ -43,17 +43,33 @@ CH_MUST_USE bool ch_vault_generate_key(struct ch_vault_client *client, const str
 /* --- actions that officers approve (actions.c) --- */
 
 /*
- * The action of this kind and fields: the one that is open already, or a new one. `proposed_by`: who asked,
- * for people. The caller frees *action with chancery__action__free_unpacked(action, NULL).
+ * The action of this kind and fields: the one that is open already, or a new one. The caller frees *action
+ * with chancery__action__free_unpacked(action, NULL).
  */
 CH_MUST_USE bool ch_vault_propose_action(struct ch_vault_client *client,
-					 const struct ch_vault_context *context, Chancery__ActionKind kind,
-					 const struct ch_action_field *fields, size_t count,
-					 const char *proposed_by, Chancery__Action **action,
+					 const struct ch_vault_context *context,
+					 const struct ch_action_ask *ask, Chancery__Action **action,
 					 struct ch_error *err);
+/* The request for it, which borrows from all. CH_INVALID: too many fields. */
+struct ch_action_proposal {
+	Chancery__ProposeActionRequest request;
+	Chancery__ActionField fields[CH_ACTION_FIELDS_CAP], *list[CH_ACTION_FIELDS_CAP];
+};
+CH_MUST_USE bool ch_action_propose(const struct ch_action_ask *ask, struct ch_action_proposal *proposal,
+				   struct ch_error *err);
 /* The message id under which an action is used: the same at every attempt, so that one after a crash is no
  * replay. */
 void ch_vault_action_message_id(const char *action_id, uint8_t message_id[16]);
+
+/*
+ * A CA's key follows the CA (ChangeCaKey of vault.proto). With an action that officers approved, the same
+ * message at every attempt. key_state: of the key then, to be freed; NULL is fine. Errors: the vault's
+ * refusal as it says
+ */
+CH_MUST_USE bool ch_vault_change_ca_key(struct ch_vault_client *client,
+					const struct ch_vault_context *context,
+					const Chancery__ChangeCaKeyRequest *request, char **key_state,
+					struct ch_error *err);
 
 CH_MUST_USE bool ch_vault_list_keys(struct ch_vault_client *client, const struct ch_vault_context *context,
 				    Chancery__ListKeysReply **reply, struct ch_error *err);
@@ -61,8 +77,10 @@ CH_MUST_USE bool ch_vault_list_keys(struct ch_vault_client *client, const struct
 /*
  * A small secret (at most 64 KiB) for keeping at rest, sealed under a data key of the context's tenant.
  * `what` (1 to 256 octets, such as "totp-seed/alice") must be the same for opening; only this service opens
- * it. The caller frees the results and wipes a plaintext. Errors  CH_DENIED altered, or of another service,
- * tenant or `what`; CH_NOT_FOUND no such tenant or data key; CH_INVALID; CH_TOO_LARGE; CH_UNAVAILABLE
+ * it. The caller frees the results. A plaintext travels encrypted from the vault's locked memory into the
+ * caller's (private_reply.h): no buffer on the way holds it. Errors  CH_DENIED altered, or of another
+ * service, tenant or `what`; CH_NOT_FOUND no such tenant or data key; CH_INVALID; CH_TOO_LARGE;
+ * CH_UNAVAILABLE
  */
 CH_MUST_USE bool ch_vault_seal(struct ch_vault_client *client, const struct ch_vault_context *context,
 			       const char *what, struct ch_view plaintext, struct ch_bytes *sealed,
@@ -70,7 +88,7 @@ CH_MUST_USE bool ch_vault_seal(struct ch_vault_client *client, const struct ch_v
 /* outdated (may be NULL): sealed under an older data key; ch_vault_reseal gives it under the newest. */
 CH_MUST_USE bool ch_vault_open(struct ch_vault_client *client, const struct ch_vault_context *context,
 			       const char *what, struct ch_view sealed, bool *outdated,
-			       struct ch_bytes *plaintext, struct ch_error *err);
+			       struct ch_secret *plaintext, struct ch_error *err);
 CH_MUST_USE bool ch_vault_reseal(struct ch_vault_client *client, const struct ch_vault_context *context,
 				 const char *what, struct ch_view sealed, struct ch_bytes *resealed,
 				 struct ch_error *err);

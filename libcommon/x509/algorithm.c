@@ -90,6 +90,38 @@ bool ch_public_key_read(struct ch_view public_key_info, EVP_PKEY **key, struct c
 	return true;
 }
 
+bool ch_public_key_write(EVP_PKEY *key, struct ch_bytes *public_key_info, struct ch_error *err)
+{
+	uint8_t *der = NULL;
+	int size;
+
+	if (EVP_PKEY_get_base_id(key) == EVP_PKEY_EC &&
+	    EVP_PKEY_set_utf8_string_param(key, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, "uncompressed") !=
+		    1)
+		return ch_fail_openssl(err, CH_INVALID, "public key: its point cannot be written out");
+	size = i2d_PUBKEY(key, &der);
+	if (size <= 0)
+		return ch_fail_openssl(err, CH_INVALID, "public key: it cannot be encoded");
+	*public_key_info = ch_bytes_copy(ch_view(der, (size_t)size));
+	OPENSSL_free(der);
+	return true;
+}
+
+bool ch_public_key_fingerprint(struct ch_view public_key_info, uint8_t fingerprint[CH_FINGERPRINT_SIZE],
+			       struct ch_error *err)
+{
+	CH_AUTO(EVP_PKEY) key = NULL;
+	CH_AUTO(ch_bytes) written = CH_NONE;
+	uint8_t digest[64];
+	size_t size;
+
+	if (!ch_public_key_read(public_key_info, &key, err) || !ch_public_key_write(key, &written, err) ||
+	    !ch_digest("sha256", ch_view_of(&written), digest, &size, err))
+		return false;
+	memcpy(fingerprint, digest, CH_FINGERPRINT_SIZE);
+	return true;
+}
+
 bool ch_verify_signature(const struct ch_algorithm *algorithm, struct ch_view public_key_info,
 			 struct ch_view data, struct ch_view signature, struct ch_error *err)
 {

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * csr.c: reads certification requests (PKCS#10, RFC 2986). The issuer calls it with bytes that come from
- * anyone: the outer shape is read with libcommon/der, so that OpenSSL sees only requests of a known signature
- * and key type.
+ * anyone: all of it is read with libcommon/der, and subject and key are written anew, so that neither
+ * OpenSSL nor a certificate sees an octet that the requester chose and that means nothing.
  */
-#include "x509/x509.h"
+#include "x509/name.h"
+#include "x509/public_key.h"
 
 #include <string.h>
 
-#define EXTENSIONS_MAX        64
-#define RSA_BITS_VERIFIED_MAX 8192 /* verifying under a larger key costs more than an answer is worth */
+#define EXTENSIONS_MAX 64
 
 static const char extension_request[] = "1.2.840.113549.1.9.14"; /* RFC 2985 §5.4.2 */
 
@@ -99,25 +99,6 @@ static bool verify_possession(const struct request *request, EVP_PKEY *key, stru
 	return true;
 }
 
-/* Only key types whose decoding and verifying costs little reach OpenSSL: EC keys with explicit parameters do
- * not. */
-static bool check_key_shape(struct ch_view public_key_info, struct ch_error *err)
-{
-	struct ch_view in = public_key_info, info = CH_NONE, identifier = CH_NONE, oid = CH_NONE;
-	if (!ch_der_read(&in, CH_DER_SEQUENCE, "SubjectPublicKeyInfo", &info, err) ||
-	    !ch_der_read(&info, CH_DER_SEQUENCE, "SubjectPublicKeyInfo.algorithm", &identifier, err) ||
-	    !ch_der_read_oid(&identifier, "SubjectPublicKeyInfo.algorithm", &oid, err))
-		return false;
-	CH_AUTO(ch_string) name = ch_der_oid_text(oid);
-	bool ec = !strcmp(name, "1.2.840.10045.2.1");
-	if (ec && !ch_der_next_is(&identifier, CH_DER_OID))
-		return ch_fail(err, CH_INVALID, "CSR: EC key without a named curve (RFC 5480 2.1.1)");
-	if (!ec && strcmp(name, "1.2.840.113549.1.1.1") != 0 && strcmp(name, "1.3.101.112") != 0 &&
-	    strcmp(name, "1.3.101.113") != 0)
-		return ch_fail(err, CH_INVALID, "CSR: key type %.64s is not accepted", name);
-	return true;
-}
-
 static char *describe_key(EVP_PKEY *key)
 {
 	char curve[64] = "";
@@ -132,22 +113,20 @@ static char *describe_key(EVP_PKEY *key)
 	}
 }
 
+/* OpenSSL sees nothing but what will stand in a certificate: possession is proven of that. */
 static bool read_key(const struct request *request, struct ch_csr *csr, struct ch_error *err)
 {
 	CH_AUTO(EVP_PKEY) key = NULL;
 	size_t size = 0;
 	uint8_t digest[64];
-	if (!check_key_shape(request->public_key_info, err) ||
-	    !ch_public_key_read(request->public_key_info, &key, err))
-		return false;
-	if (EVP_PKEY_get_bits(key) > RSA_BITS_VERIFIED_MAX)
-		return ch_fail(err, CH_INVALID, "CSR: key of %d bits, at most %d are looked at",
-			       EVP_PKEY_get_bits(key), RSA_BITS_VERIFIED_MAX);
-	if (!verify_possession(request, key, err) ||
-	    !ch_digest("sha256", request->public_key_info, digest, &size, err))
+
+	if (!ch_spki_rebuild(request->public_key_info, &csr->public_key_info, err))
+		return ch_fail_in(err, "CSR");
+	if (!ch_public_key_read(ch_view_of(&csr->public_key_info), &key, err) ||
+	    !verify_possession(request, key, err) ||
+	    !ch_digest("sha256", ch_view_of(&csr->public_key_info), digest, &size, err))
 		return false;
 	memcpy(csr->public_key_sha256, digest, sizeof csr->public_key_sha256);
-	csr->public_key_info = ch_bytes_copy(request->public_key_info);
 	csr->algorithm = ch_algorithm_of_key(key);
 	csr->key_description = describe_key(key);
 	return true;
@@ -185,7 +164,32 @@ static bool read_extension(struct ch_view *in, struct ch_csr *csr, struct ch_vie
 		return ch_sans_decode(value, &csr->sans, err);
 	if (!strcmp(name, "2.5.29.19"))
 		return read_basic_constraints(value, &csr->requests_ca, err);
-	return true; /* what else is asked for, the profile decides without looking */
+	csr->wishes = ch_alloc(sizeof(*csr->wishes));
+	csr->wishes[csr->wish_count++] =
+		(struct ch_csr_wish){ .oid = CH_STEAL(name), .value = ch_bytes_copy(value) };
+	return true;
+}
+
+static void wishes_free(struct ch_csr *csr)
+{
+	for (size_t i = 0; i < csr->wish_count; i++) {
+		free(csr->wishes[i].oid);
+		ch_bytes_free(&csr->wishes[i].value);
+	}
+	free(csr->wishes);
+}
+
+/* What one extension of a request said, to what others did. */
+static void take_extension(struct ch_csr *csr, struct ch_csr *one)
+{
+	if (one->sans.count > 0)
+		csr->sans = one->sans;
+	csr->requests_ca |= one->requests_ca;
+	if (!one->wish_count)
+		return;
+	csr->wishes = ch_realloc(csr->wishes, (csr->wish_count + 1) * sizeof(*csr->wishes));
+	csr->wishes[csr->wish_count++] = one->wishes[0];
+	free(one->wishes);
 }
 
 static bool read_extensions(struct ch_view values, struct ch_csr *csr, struct ch_error *err)
@@ -208,9 +212,7 @@ static bool read_extensions(struct ch_view values, struct ch_csr *csr, struct ch
 			ch_csr_free(&one);
 			return false;
 		}
-		if (one.sans.count > 0)
-			csr->sans = one.sans;
-		csr->requests_ca |= one.requests_ca;
+		take_extension(csr, &one);
 	}
 	return true;
 }
@@ -241,12 +243,9 @@ static bool read_attributes(struct ch_view attributes, struct ch_csr *csr, struc
 
 static bool read_subject(struct ch_view subject, struct ch_csr *csr, struct ch_error *err)
 {
-	const uint8_t *at = subject.data;
-	CH_AUTO(X509_NAME) name = d2i_X509_NAME(NULL, &at, (long)subject.size);
-	if (!name || at != subject.data + subject.size)
-		return ch_fail_openssl(err, CH_INVALID, "CSR: the subject does not decode");
-	csr->subject_der = ch_bytes_copy(subject);
-	csr->subject = ch_name_text(subject);
+	if (!ch_name_rebuild(subject, &csr->subject_der, err))
+		return ch_fail_in(err, "CSR");
+	csr->subject = ch_name_text(ch_view_of(&csr->subject_der));
 	return true;
 }
 
@@ -289,5 +288,6 @@ void ch_csr_free(struct ch_csr *csr)
 	ch_bytes_free(&csr->public_key_info);
 	free(csr->key_description);
 	ch_sans_free(&csr->sans);
+	wishes_free(csr);
 	*csr = (struct ch_csr)CH_NONE;
 }

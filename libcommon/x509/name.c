@@ -1,54 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * name.c: distinguished names between RFC 4514 text and DER. CA documents, REST and CSR checks call it. A new
- * attribute is a row of the table.
+ * name.c: distinguished names between RFC 4514 text and DER. CA documents, REST and the command line call it.
+ * name_attribute.c has what a name may say.
  */
+#include "x509/name.h"
 #include "x509/x509.h"
 
 #include <string.h>
-#include <strings.h>
 
-#define PARTS_MAX 32 /* attributes in one name */
-
-/* String type and upper bound (RFC 5280 appendix A.1, in characters). */
-static const struct attribute {
-	const char *name, *other_name;
-	const char *oid;
-	unsigned string_tag;
-	size_t minimum, maximum;
-} attributes[] = {
-	{ "CN", "commonName", "2.5.4.3", CH_DER_UTF8_STRING, 1, 64 },
-	{ "SN", "surname", "2.5.4.4", CH_DER_UTF8_STRING, 1, 64 },
-	{ "serialNumber", NULL, "2.5.4.5", CH_DER_PRINTABLE_STRING, 1, 64 },
-	{ "C", "countryName", "2.5.4.6", CH_DER_PRINTABLE_STRING, 2, 2 },
-	{ "L", "localityName", "2.5.4.7", CH_DER_UTF8_STRING, 1, 128 },
-	{ "ST", "stateOrProvinceName", "2.5.4.8", CH_DER_UTF8_STRING, 1, 128 },
-	{ "street", "streetAddress", "2.5.4.9", CH_DER_UTF8_STRING, 1, 128 },
-	{ "O", "organizationName", "2.5.4.10", CH_DER_UTF8_STRING, 1, 64 },
-	{ "OU", "organizationalUnitName", "2.5.4.11", CH_DER_UTF8_STRING, 1, 64 },
-	{ "title", NULL, "2.5.4.12", CH_DER_UTF8_STRING, 1, 64 },
-	{ "postalCode", NULL, "2.5.4.17", CH_DER_UTF8_STRING, 1, 40 },
-	{ "GN", "givenName", "2.5.4.42", CH_DER_UTF8_STRING, 1, 64 },
-	{ "organizationIdentifier", NULL, "2.5.4.97", CH_DER_UTF8_STRING, 1, 128 },
-	{ "UID", "userId", "0.9.2342.19200300.100.1.1", CH_DER_UTF8_STRING, 1, 256 },
-	{ "DC", "domainComponent", "0.9.2342.19200300.100.1.25", CH_DER_IA5_STRING, 1, 63 },
-	{ "emailAddress", "E", "1.2.840.113549.1.9.1", CH_DER_IA5_STRING, 1, 255 },
-};
-
-static const struct attribute *find_attribute(const char *name, size_t size)
-{
-	for (size_t i = 0; i < CH_COUNT(attributes); i++) {
-		const char *names[] = { attributes[i].name, attributes[i].other_name };
-		for (size_t j = 0; j < 2; j++)
-			if (names[j] && strlen(names[j]) == size && !strncasecmp(names[j], name, size))
-				return &attributes[i];
-	}
-	return NULL;
-}
+#define PARTS_MAX CH_NAME_ATTRIBUTES_MAX
 
 /* One AttributeTypeAndValue of the text. `joined`: a "+" follows, the next one is of the same RDN. */
 struct part {
-	const struct attribute *attribute;
+	const struct ch_name_attribute *attribute;
 	struct ch_buffer value;
 	bool joined;
 };
@@ -126,59 +90,6 @@ static bool take_value(const char **text, struct ch_buffer *value, struct ch_err
 	return true;
 }
 
-/* Length of the UTF-8 sequence at the front; 0: malformed, overlong, a surrogate, or a control character. */
-static size_t utf8_length(struct ch_view text)
-{
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	uint8_t first = text.data[0];
-	size_t length = first < 0x80       ? 1
-			: first >> 5 == 6  ? 2
-			: first >> 4 == 14 ? 3
-			: first >> 3 == 30 ? 4
-					   : 0;
-	if (length == 0 || length > text.size)
-		return 0;
-	uint32_t point = length == 1 ? first : first & (0x7fU >> length);
-	for (size_t i = 1; i < length; i++) {
-		if ((text.data[i] & 0xc0) != 0x80)
-			return 0;
-		point = point << 6 | (text.data[i] & 0x3f);
-	}
-	bool control = point < 0x20 || (point >= 0x7f && point < 0xa0);
-	if (control || point < least[length] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000))
-		return 0;
-	return length;
-}
-
-static bool is_printable(uint8_t c) /* PrintableString, X.680 §41.4 */
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       (c && strchr(" '()+,-./:=?", c));
-}
-
-static bool check_value(const struct attribute *attribute, struct ch_view value, struct ch_error *err)
-{
-	size_t characters = 0, length = 0;
-	for (size_t at = 0; at < value.size; at += length, characters++) {
-		length = utf8_length(ch_view(value.data + at, value.size - at));
-		if (length == 0)
-			return ch_fail(err, CH_INVALID, "%s: not UTF-8, or a control character",
-				       attribute->name);
-		if ((attribute->string_tag == CH_DER_PRINTABLE_STRING && !is_printable(value.data[at])) ||
-		    (attribute->string_tag == CH_DER_IA5_STRING && length > 1))
-			return ch_fail(err, CH_INVALID, "%s: a character that its string type does not have",
-				       attribute->name);
-	}
-	if (characters < attribute->minimum || characters > attribute->maximum)
-		return ch_fail(err, CH_INVALID, "%s: %zu characters, %zu to %zu allowed (RFC 5280 A.1)",
-			       attribute->name, characters, attribute->minimum, attribute->maximum);
-	if (!strcmp(attribute->name, "C") &&
-	    (value.data[0] < 'A' || value.data[0] > 'Z' || value.data[1] < 'A' || value.data[1] > 'Z'))
-		return ch_fail(err, CH_INVALID, "C: '%.2s' is not a country code (ISO 3166-1)",
-			       (const char *)value.data);
-	return true;
-}
-
 static bool take_part(const char **text, struct part *part, struct ch_error *err)
 {
 	const char *at = *text;
@@ -190,12 +101,12 @@ static bool take_part(const char **text, struct part *part, struct ch_error *err
 	const char *value = at + size + 1;
 	while (size > 0 && at[size - 1] == ' ')
 		size--;
-	part->attribute = find_attribute(at, size);
+	part->attribute = ch_name_attribute_find(at, size);
 	if (!part->attribute)
 		return ch_fail(err, CH_INVALID, "attribute '%.*s' is not known", size > 60 ? 60 : (int)size,
 			       at);
 	if (!take_value(&value, &part->value, err) ||
-	    !check_value(part->attribute, ch_buffer_view(&part->value), err))
+	    !ch_name_attribute_check(part->attribute, ch_buffer_view(&part->value), err))
 		return false;
 	part->joined = *value == '+';
 	if (*value && !value[1])
@@ -204,31 +115,15 @@ static bool take_part(const char **text, struct part *part, struct ch_error *err
 	return true;
 }
 
-static struct ch_bytes encode_part(const struct part *part)
-{
-	CH_AUTO(ch_der_writer) writer = CH_NONE;
-	ch_der_begin(&writer, CH_DER_SEQUENCE);
-	if (!ch_der_put_oid(&writer, part->attribute->oid, NULL)) /* the table's own text */
-		return (struct ch_bytes)CH_NONE;
-	ch_der_put(&writer, part->attribute->string_tag, ch_buffer_view(&part->value));
-	ch_der_finish(&writer);
-	return ch_der_done(&writer);
-}
-
 /* RelativeDistinguishedName of parts[first .. last]. */
 static void put_rdn(struct ch_der_writer *writer, const struct part *parts, size_t first, size_t last)
 {
-	struct ch_bytes encoded[PARTS_MAX];
-	struct ch_view views[PARTS_MAX];
-	size_t count = 0;
-	for (size_t i = first; i <= last; i++) {
-		encoded[count] = encode_part(&parts[i]);
-		views[count] = ch_view_of(&encoded[count]);
-		count++;
-	}
-	ch_der_put_set_of(writer, CH_DER_SET, views, count);
-	for (size_t i = 0; i < count; i++)
-		ch_bytes_free(&encoded[i]);
+	struct ch_name_item items[PARTS_MAX];
+
+	for (size_t i = first; i <= last; i++)
+		items[i - first] = (struct ch_name_item){ .attribute = parts[i].attribute,
+							  .value = ch_buffer_view(&parts[i].value) };
+	ch_name_put_rdn(writer, items, last - first + 1);
 }
 
 bool ch_name_parse(const char *text, struct ch_bytes *der, struct ch_error *err)
@@ -255,7 +150,10 @@ bool ch_name_parse(const char *text, struct ch_bytes *der, struct ch_error *err)
 		last = first;
 	}
 	ch_der_finish(&writer);
-	*der = ch_der_done(&writer);
+	CH_AUTO(ch_bytes) written = ch_der_done(&writer);
+	if (!ch_name_check(ch_view_of(&written), err))
+		return ch_fail_in(err, "name '%.100s'", text);
+	*der = CH_STEAL(written);
 	return true;
 }
 

@@ -11,6 +11,7 @@ static const struct {
 } roles[] = {
 	{ CH_ROLE_REQUESTER, "requester" },
 	{ CH_ROLE_OFFICER, "officer" },
+	{ CH_ROLE_AUDITOR, "auditor" },
 };
 
 const char *ch_role_name(enum ch_role role)
@@ -116,4 +117,21 @@ bool ch_operator_read(X509 *certificate, struct ch_operator *operator_, struct c
 			       "client certificate: operator name is not <tenant>/<role>[+<role>…]/<name>");
 	*operator_ = read;
 	return true;
+}
+
+bool ch_operator_key_sha256(X509 *certificate, uint8_t digest[32], struct ch_error *err)
+{
+	unsigned char *info = NULL;
+	int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &info);
+	uint8_t sha256[64];
+	size_t digest_size;
+	bool done;
+
+	if (size <= 0)
+		return ch_fail_openssl(err, CH_INTERNAL, "the operator's public key does not encode");
+	done = ch_digest("sha256", ch_view(info, (size_t)size), sha256, &digest_size, err);
+	OPENSSL_free(info);
+	if (done)
+		memcpy(digest, sha256, 32);
+	return done;
 }

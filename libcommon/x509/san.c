@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <idn2.h>
 #include <string.h>
 
 #define DNS_NAME_MAX   253 /* RFC 1035 §2.3.4 as text */
@@ -61,6 +62,39 @@ static bool is_host(const char *name, size_t *labels, bool *last_numeric)
 	}
 }
 
+/*
+ * RFC 5890 §2.3.2.1: hyphens in the third and fourth place are for labels that mean something else than they
+ * say. Those that begin with "xn--" must be A-labels: they decode to a U-label of IDNA2008, which gives the
+ * same A-label. There are no others.
+ */
+static bool is_plain_or_a_label(const char *label, size_t size)
+{
+	CH_AUTO(ch_string) lower = ch_strndup(label, size);
+	uint8_t *again = NULL;
+	int code;
+
+	if (size < 4 || label[2] != '-' || label[3] != '-')
+		return true;
+	for (char *at = lower; *at; at++)
+		*at = (char)tolower((unsigned char)*at);
+	code = idn2_register_u8(NULL, (const uint8_t *)lower, &again, 0);
+	idn2_free(again);
+	return code == IDN2_OK;
+}
+
+static bool labels_decode(const char *name)
+{
+	for (;;) {
+		size_t size = strcspn(name, ".");
+
+		if (!is_plain_or_a_label(name, size))
+			return false;
+		if (name[size] == '\0')
+			return true;
+		name += size + 1;
+	}
+}
+
 static bool check_dns(char *value, struct ch_error *err)
 {
 	size_t labels = 0;
@@ -71,6 +105,11 @@ static bool check_dns(char *value, struct ch_error *err)
 	if (!is_host(wildcard ? value + 2 : value, &labels, &last_numeric))
 		return ch_fail(err, CH_INVALID, "dns '%.100s': not a host name (RFC 1034 3.5)%s", value,
 			       strchr(value, '*') ? "; a wildcard is the whole left-most label" : "");
+	if (!labels_decode(wildcard ? value + 2 : value))
+		return ch_fail(err, CH_INVALID,
+			       "dns '%.100s': a label with '--' in its third and fourth place is no A-label "
+			       "that decodes (RFC 5890 2.3.2.1)",
+			       value);
 	if (last_numeric)
 		return ch_fail(err, CH_INVALID, "dns '%.100s': the last label has digits alone", value);
 	if (wildcard && labels < 2)
@@ -111,40 +150,60 @@ static bool check_email(const char *value, struct ch_error *err)
 	size_t labels = 0;
 	bool last_numeric = false;
 	if (!at || !is_dot_atom(value, (size_t)(at - value)) || !is_host(at + 1, &labels, &last_numeric) ||
-	    last_numeric)
+	    last_numeric || !labels_decode(at + 1))
 		return ch_fail(err, CH_INVALID, "email '%.100s': not a mailbox (RFC 5280 4.2.1.6)", value);
 	return true;
 }
 
-/* The host of an authority: after user information, before the port. RFC 5280 wants a host name or an
- * address. */
-static bool check_authority(const char *authority, size_t size)
+/* The host of an authority: after user information, before the port. *bracket: it stood in brackets. */
+static bool take_host(const char *authority, size_t size, char host[DNS_NAME_MAX + 1], bool *bracket)
 {
-	char host[DNS_NAME_MAX + 1];
-	uint8_t address[16];
-	size_t labels = 0;
-	bool last_numeric = false;
 	const char *user = size ? memchr(authority, '@', size) : NULL;
 	if (user) {
 		size -= (size_t)(user + 1 - authority);
 		authority = user + 1;
 	}
-	bool bracket = size > 0 && authority[0] == '[';
-	const char *end = size ? memchr(authority, bracket ? ']' : ':', size) : NULL;
-	if (bracket) {
+	*bracket = size > 0 && authority[0] == '[';
+	const char *end = size ? memchr(authority, *bracket ? ']' : ':', size) : NULL;
+	if (*bracket) {
 		if (!end)
 			return false;
 		authority++;
 	}
 	size_t length = end ? (size_t)(end - authority) : size;
-	if (length == 0 || length >= sizeof host)
+	if (length == 0 || length > DNS_NAME_MAX)
 		return false;
 	memcpy(host, authority, length);
 	host[length] = '\0';
+	return true;
+}
+
+/* RFC 5280 §4.2.1.6 wants a host name or an address. */
+static bool check_authority(const char *authority, size_t size)
+{
+	char host[DNS_NAME_MAX + 1];
+	uint8_t address[16];
+	size_t labels = 0;
+	bool last_numeric = false, bracket;
+
+	if (!take_host(authority, size, host, &bracket))
+		return false;
 	if (bracket)
 		return inet_pton(AF_INET6, host, address) == 1;
 	return inet_pton(AF_INET, host, address) == 1 ||
-	       (is_host(host, &labels, &last_numeric) && !last_numeric);
+	       (is_host(host, &labels, &last_numeric) && !last_numeric && labels_decode(host));
+}
+
+char *ch_uri_host(const char *uri)
+{
+	const char *authority = strstr(uri, "://");
+	char host[DNS_NAME_MAX + 1];
+	bool bracket;
+
+	if (!authority || strcspn(uri, ":/?#") != (size_t)(authority - uri))
+		return NULL;
+	authority += 3;
+	return take_host(authority, strcspn(authority, "/?#"), host, &bracket) ? ch_strdup(host) : NULL;
 }
 
 static bool check_uri(const char *value, struct ch_error *err)

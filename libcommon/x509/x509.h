@@ -43,6 +43,15 @@ CH_MUST_USE bool ch_verify_signature(const struct ch_algorithm *algorithm, struc
 #define CH_PUBLIC_KEY_CAP (16 * 1024)
 /* SubjectPublicKeyInfo DER, nothing after it. CH_INVALID where OpenSSL does not take it. */
 CH_MUST_USE bool ch_public_key_read(struct ch_view public_key_info, EVP_PKEY **key, struct ch_error *err);
+/* SubjectPublicKeyInfo DER as OpenSSL writes it, points uncompressed. */
+CH_MUST_USE bool ch_public_key_write(EVP_PKEY *key, struct ch_bytes *public_key_info, struct ch_error *err);
+#define CH_FINGERPRINT_SIZE 32
+/*
+ * SHA-256 of the SubjectPublicKeyInfo as OpenSSL writes it: one for one key, however it was written (an EC
+ * point may be compressed, RFC 5480 §2.2). CH_INVALID where OpenSSL does not take it.
+ */
+CH_MUST_USE bool ch_public_key_fingerprint(struct ch_view public_key_info,
+					   uint8_t fingerprint[CH_FINGERPRINT_SIZE], struct ch_error *err);
 /* ECDSA as PKCS#11 gives it, r || s of equal length, to the Ecdsa-Sig-Value of certificates. */
 CH_MUST_USE bool ch_ecdsa_signature_from_raw(struct ch_view raw, struct ch_bytes *der, struct ch_error *err);
 /* digest: "sha1", "sha256", "sha384", "sha512", else CH_UNSUPPORTED; `out` holds 64 octets. */
@@ -55,6 +64,12 @@ CH_MUST_USE bool ch_digest(const char *digest, struct ch_view data, uint8_t out[
 /* "CN=Example Root CA,O=Example,C=CH" (RFC 4514; first written is most specific as usual there) -> DER.
  * UTF8String, C as PrintableString. CH_INVALID names the attribute or value at fault. */
 CH_MUST_USE bool ch_name_parse(const char *text, struct ch_bytes *der, struct ch_error *err);
+/* A Name in DER, nothing after it; the caller frees *name. CH_INVALID where OpenSSL does not take it. */
+CH_MUST_USE bool ch_name_read(struct ch_view der, X509_NAME **name, struct ch_error *err);
+/* One name to who looks for an issuer by it (RFC 5280 §7.1): the same octets, or the same in OpenSSL's
+ * canonical form (X509_NAME_cmp: string types, ASCII case and runs of spaces make no difference). Errors as
+ * ch_name_read. */
+CH_MUST_USE bool ch_name_equal(struct ch_view a, struct ch_view b, bool *equal, struct ch_error *err);
 char *ch_name_text(struct ch_view der); /* RFC 4514, the caller frees it; "" where it does not decode */
 
 enum ch_san_type { CH_SAN_DNS, CH_SAN_IP, CH_SAN_EMAIL, CH_SAN_URI };
@@ -69,9 +84,11 @@ struct ch_sans {
 #define CH_SANS_MAX 1000
 void ch_sans_free(struct ch_sans *sans);
 const char *ch_san_type_name(enum ch_san_type type); /* "dns", "ip", "email", "uri" */
-/* Checks the value (RFC 1034/5280 §4.2.1.6: LDH labels, wildcard only as the whole left-most label, no IP in
- * dns, …) and appends it: host names in lower case, addresses in canonical form. One that is there already is
- * not added again. CH_TOO_LARGE over CH_SANS_MAX. */
+/* The host of a URI that has an authority, without brackets; NULL: it has none. The caller frees it. */
+char *ch_uri_host(const char *uri);
+/* Checks the value (RFC 1034/5280 §4.2.1.6: LDH labels, A-labels that decode, wildcard only as the whole
+ * left-most label, no IP in dns, …) and appends it: host names in lower case, addresses in canonical form.
+ * One that is there already is not added again. CH_TOO_LARGE over CH_SANS_MAX. */
 CH_MUST_USE bool ch_sans_add(struct ch_sans *sans, const char *type_name, const char *value,
 			     struct ch_error *err);
 CH_MUST_USE bool ch_sans_encode(const struct ch_sans *sans, struct ch_bytes *general_names,
@@ -82,15 +99,21 @@ CH_MUST_USE bool ch_sans_decode(struct ch_view general_names, struct ch_sans *sa
 /* --- certification requests (csr.c)
  * ------------------------------------------------------------------------------------------- */
 #define CH_CSR_CAP (64 * 1024)
+struct ch_csr_wish {
+	char *oid; /* dotted */
+	struct ch_bytes value;
+};
 struct ch_csr {
-	struct ch_bytes subject_der;
-	char *subject; /* RFC 4514 */
-	struct ch_bytes public_key_info;
+	struct ch_bytes subject_der;          /* written anew from its attributes (name.h) */
+	char *subject;                        /* RFC 4514 */
+	struct ch_bytes public_key_info;      /* written anew from its numbers (public_key.h) */
 	uint8_t public_key_sha256[32];        /* of public_key_info */
 	const struct ch_algorithm *algorithm; /* NULL: a key that Chancery does not know */
 	char *key_description;                /* "RSA 1024 bits", "EC secp256k1" */
 	struct ch_sans sans;                  /* from extensionRequest */
 	bool requests_ca;                     /* basicConstraints CA:TRUE in extensionRequest */
+	struct ch_csr_wish *wishes;           /* the other extensions that it asks for */
+	size_t wish_count;
 };
 /*
  * Decodes PKCS#10 (DER, or PEM "CERTIFICATE REQUEST"), verifies its signature (proof of possession), rejects

@@ -1,28 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bus.c: the messages that the audit daemon takes, and from whom. */
+/* bus.c: the handlers of the messages that the audit daemon takes; peers.c says from whom. */
 #include "audit.h"
 
-static bool handle_append(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
-			  struct ch_error *err)
+bool audit_handle_append(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+			 struct ch_error *err)
 {
 	const Chancery__AppendEventsRequest *asked = (const Chancery__AppendEventsRequest *)request->payload;
-	uint64_t log_size = 0;
-	Chancery__AppendEventsReply *made;
+	Chancery__AppendEventsReply *made = NULL;
 
-	if (!audit_append(state, request->sender, asked, &log_size, err)) {
+	if (!audit_append(state, request->sender, asked, &made, err)) {
 		if (err->code != CH_UNAVAILABLE)
 			ch_log(CH_LOG_WARN, &request->scope, "refused events of %s: %s",
 			       request->sender->instance, err->message);
 		return false;
 	}
-	made = CH_PROTO_NEW(Chancery__AppendEventsReply, chancery__append_events_reply__init);
-	made->log_size = log_size;
 	*reply = &made->base;
 	return true;
 }
 
-static bool handle_list(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
-			struct ch_error *err)
+bool audit_handle_list(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+		       struct ch_error *err)
 {
 	const Chancery__ListEventsRequest *asked = (const Chancery__ListEventsRequest *)request->payload;
 	Chancery__ListEventsReply *made =
@@ -36,22 +33,32 @@ static bool handle_list(void *state, const struct ch_bus_request *request, Proto
 	return false;
 }
 
-static const struct ch_bus_route routes[] = {
-	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_APPEND_EVENTS, &chancery__append_events_request__descriptor,
-	  CH_FROM_ANY, 1024 * 1024, CHANCERY__PAYLOAD_TYPE__PAYLOAD_APPEND_EVENTS_REPLY, handle_append },
-	{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_EVENTS, &chancery__list_events_request__descriptor,
-	  CH_FROM_GATEWAY | CH_FROM_OPERATOR, 4096, CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_EVENTS_REPLY,
-	  handle_list },
-};
+bool audit_handle_list_quarantine(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+				  struct ch_error *err)
+{
+	const Chancery__ListQuarantineRequest *asked =
+		(const Chancery__ListQuarantineRequest *)request->payload;
+	Chancery__ListQuarantineReply *made =
+		CH_PROTO_NEW(Chancery__ListQuarantineReply, chancery__list_quarantine_reply__init);
+
+	*reply = &made->base;
+	/* What nobody vouches for is no tenant's. */
+	if (request->body->tenant[0])
+		ch_fail(err, CH_DENIED, "the quarantine is not of tenant '%.64s'", request->body->tenant);
+	else if (quarantine_list(state, asked, made, err))
+		return true;
+	ch_proto_free(*reply);
+	*reply = NULL;
+	return false;
+}
 
 bool audit_bus_start(struct audit *audit, struct ch_bus_server **server, struct ch_error *err)
 {
 	struct ch_bus_server_options options = { .listen = &audit->config->common.bus,
 						 .identity = audit->identity,
-						 .identity_files = &audit->config->common.identity,
 						 .clock = audit->clock,
-						 .routes = routes,
-						 .route_count = CH_COUNT(routes),
+						 .routes = audit_routes,
+						 .route_count = audit_route_count,
 						 .state = audit,
 						 .refusal = ch_audit_bus_refusal,
 						 .refusal_state = audit->client,

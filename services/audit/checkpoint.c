@@ -28,6 +28,7 @@ struct checkpointer {
 	char *key_id; /* NULL: not known yet */
 	struct ch_bytes public_key_info;
 	bool told; /* why none can be made was logged */
+	struct outbox_watch *outboxes;
 };
 
 /* --- the key -----------------------------------------------------------------------------------------------
@@ -193,8 +194,10 @@ static void *run(void *context)
 {
 	struct checkpointer *c = context;
 
-	while (sleep_interval(c))
+	while (sleep_interval(c)) {
+		outbox_watch_look(c->audit, c->outboxes); /* what it tells is under the checkpoint */
 		try_checkpoint(c, VAULT_TIMEOUT);
+	}
 	try_checkpoint(c, LAST_TIMEOUT);
 	return NULL;
 }
@@ -206,6 +209,7 @@ bool checkpoint_start(struct audit *audit, struct checkpointer **checkpointer, s
 	int result;
 
 	made->audit = audit;
+	made->outboxes = outbox_watch_new();
 	pthread_mutex_init(&made->lock, NULL);
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -227,6 +231,7 @@ void checkpoint_stop(struct checkpointer *c)
 	pthread_mutex_unlock(&c->lock);
 	if (c->running)
 		pthread_join(c->thread, NULL);
+	outbox_watch_free(c->outboxes);
 	free(c->key_id);
 	ch_bytes_free(&c->public_key_info);
 	pthread_cond_destroy(&c->wake);

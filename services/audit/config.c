@@ -3,7 +3,8 @@
 #include "audit.h"
 
 static const struct ch_conf_field fields[] = {
-	CH_DAEMON_COMMON_FIELDS(struct audit_config),
+	/* Of the peers, those in peers.c are called; the other names may stand there as ever. */
+	CH_DAEMON_COMMON_FIELDS(struct audit_config, "vault|issuer|crl|audit"),
 	CH_CONF_NAMED("checkpoint_interval", struct audit_config, checkpoint_interval_us, CH_CONF_DURATION,
 		      .default_text = "1m", .min = CH_SECOND, .max = CH_DAY,
 		      .help = "how often a log that grew is signed through the vault"),

@@ -7,15 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Who holds it appends; it ends with the transaction. The numbers are this service's own. */
-static const struct ch_statement lock_log = { "audit_lock_log", "SELECT pg_advisory_xact_lock(4841, 1)" };
-static const struct ch_statement lock_checkpoints = { "audit_lock_checkpoints",
-						      "SELECT pg_try_advisory_xact_lock(4841, 2)" };
+/* Who holds it appends; it ends with the transaction. A row that no other role may lock, not an advisory
+ * lock, which anybody may hold. */
+static const struct ch_statement lock_log = {
+	"audit_lock_log", "SELECT name FROM audit_locks WHERE name = 'append' FOR UPDATE"
+};
+static const struct ch_statement lock_checkpoints = {
+	"audit_lock_checkpoints",
+	"SELECT name FROM audit_locks WHERE name = 'checkpoint' FOR UPDATE SKIP LOCKED"
+};
 static const struct ch_statement read_head = {
 	"audit_head", "SELECT log_sequence, hash FROM audit_log ORDER BY log_sequence DESC LIMIT 1"
 };
 static const struct ch_statement find_known = {
-	"audit_find_known", "SELECT encode(event_id, 'hex') FROM audit_log"
+	"audit_find_known", "SELECT encode(event_id, 'hex'), service, instance,"
+			    " encode(sha256(signed_event), 'hex') FROM audit_log"
 			    " WHERE event_id IN (SELECT decode(id, 'hex') FROM unnest($1::text[]) AS id)"
 };
 /* One statement for a whole request. Octets travel as hexadecimal text, numbers as text: arrays of text are
@@ -45,10 +51,13 @@ static const struct ch_statement set_sender_sequence = {
 	"INSERT INTO audit_senders (service, instance, last_sequence) VALUES ($1, $2, $3)"
 	" ON CONFLICT (service, instance) DO UPDATE SET last_sequence = $3, seen_at = now()"
 };
+static const struct ch_statement outbox_missing = {
+	"audit_outbox_missing", "SELECT service, missing FROM audit_outbox_missing() ORDER BY service"
+};
 #define LIST_WHERE                                                                          \
 	"SELECT log_sequence, hash, signed_event FROM audit_log WHERE"                      \
 	" ($2 = '' OR type = $2) AND ($3 = '' OR actor = $3) AND ($4 = '' OR subject = $4)" \
-	" AND ($5::timestamptz IS NULL OR event_time >= $5) AND ($6 = '' OR tenant_id IN ($6, ''))"
+	" AND ($5::timestamptz IS NULL OR event_time >= $5) AND ($6 = '' OR tenant_id = $6)"
 static const struct ch_statement list_forward = { "audit_list", LIST_WHERE
 						  " AND log_sequence > $1 ORDER BY log_sequence LIMIT $7" };
 static const struct ch_statement list_backward = {
@@ -90,13 +99,26 @@ bool store_head(struct ch_transaction *transaction, struct log_head *head, struc
 bool store_lock_log(struct ch_db *db, struct ch_transaction **transaction, struct log_head *head,
 		    struct ch_error *err)
 {
-	return ch_db_begin(db, NULL, transaction, err) &&
-	       ch_db_query(*transaction, &lock_log, CH_NO_PARAMETERS, NULL, err) &&
-	       store_head(*transaction, head, err);
+	CH_AUTO(ch_rows) rows = NULL;
+
+	if (!ch_db_begin(db, NULL, transaction, err) ||
+	    !ch_db_query(*transaction, &lock_log, CH_NO_PARAMETERS, &rows, err))
+		return false;
+	if (ch_rows_count(rows) != 1)
+		return ch_fail(err, CH_INTERNAL, "audit_locks has no row 'append': see the migrations");
+	return store_head(*transaction, head, err);
+}
+
+enum event_known new_event_compare(const struct new_event *event, const struct new_event *other)
+{
+	if (strcmp(event->id, other->id) != 0 || strcmp(event->event->service, other->event->service) != 0 ||
+	    strcmp(event->event->instance, other->event->instance) != 0)
+		return EVENT_NEW;
+	return strcmp(event->digest, other->digest) == 0 ? EVENT_KNOWN : EVENT_CLASHES;
 }
 
 bool store_find_known(struct ch_transaction *transaction, const struct new_event *events, size_t count,
-		      bool *known, struct ch_error *err)
+		      enum event_known *known, struct ch_error *err)
 {
 	const char *ids[EVENTS_PER_REQUEST];
 	CH_AUTO(ch_rows) rows = NULL;
@@ -106,9 +128,17 @@ bool store_find_known(struct ch_transaction *transaction, const struct new_event
 	if (!ch_db_query(transaction, &find_known, CH_PARAMETERS(ch_param_text_array(ids, count)), &rows,
 			 err))
 		return false;
-	for (size_t row = 0; row < ch_rows_count(rows); row++)
+	for (size_t row = 0; row < ch_rows_count(rows); row++) {
+		const Chancery__Event sender = { .service = (char *)(uintptr_t)ch_rows_text(rows, row, 1),
+						 .instance = (char *)(uintptr_t)ch_rows_text(rows, row, 2) };
+		struct new_event logged = { .event = &sender };
+
+		snprintf(logged.id, sizeof(logged.id), "%s", ch_rows_text(rows, row, 0));
+		snprintf(logged.digest, sizeof(logged.digest), "%s", ch_rows_text(rows, row, 3));
 		for (size_t i = 0; i < count; i++)
-			known[i] = known[i] || strcmp(ch_rows_text(rows, row, 0), events[i].id) == 0;
+			if (known[i] == EVENT_NEW)
+				known[i] = new_event_compare(&events[i], &logged);
+	}
 	return true;
 }
 
@@ -199,6 +229,14 @@ bool store_set_sender_sequence(struct ch_transaction *transaction, const char *s
 			   NULL, err);
 }
 
+bool store_outbox_missing(struct ch_db *db, struct ch_rows **rows, struct ch_error *err)
+{
+	CH_AUTO(ch_transaction) transaction = NULL;
+
+	return ch_db_begin(db, NULL, &transaction, err) &&
+	       ch_db_query(transaction, &outbox_missing, CH_NO_PARAMETERS, rows, err);
+}
+
 bool store_list(struct ch_db *db, const char *tenant, const Chancery__ListEventsRequest *request,
 		int64_t limit, struct ch_rows **rows, struct ch_error *err)
 {
@@ -224,7 +262,7 @@ bool store_lock_checkpoints(struct ch_db *db, struct ch_transaction **transactio
 	if (!ch_db_begin(db, NULL, transaction, err) ||
 	    !ch_db_query(*transaction, &lock_checkpoints, CH_NO_PARAMETERS, &rows, err))
 		return false;
-	return ch_rows_bool(rows, 0, 0) ||
+	return ch_rows_count(rows) == 1 ||
 	       ch_fail(err, CH_CONFLICT, "another instance is making a checkpoint");
 }
 

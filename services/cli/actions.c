@@ -3,6 +3,8 @@
  * over it. */
 #include "actions.h"
 
+#include "action_view.h"
+#include "base64.h"
 #include "officer_key.h"
 #include "output.h"
 
@@ -53,13 +55,18 @@ bool action_check(const cJSON *action, const struct action_expected *expected, s
 	       ch_action_matches(&document, expected->kind, expected->fields, expected->count, err);
 }
 
-void action_show(const cJSON *action)
+bool action_show(const cJSON *action, struct ch_error *err)
 {
-	fprintf(stderr, "To be approved (by %d of the quorum's officers):\n\n%s\n",
-		cJSON_GetObjectItemCaseSensitive(action, "approvals_required")
-			? cJSON_GetObjectItemCaseSensitive(action, "approvals_required")->valueint
-			: 0,
-		text_of(action, "document"));
+	const cJSON *required = cJSON_GetObjectItemCaseSensitive(action, "approvals_required");
+	CH_AUTO(ch_string) names = cli_text(cJSON_GetObjectItemCaseSensitive(action, "approved_by"));
+	CH_AUTO(ch_bytes) content = CH_NONE;
+
+	if (!cli_unbase64(text_of(action, "content"), "the action's content", &content, err) ||
+	    !action_view_show(stderr, ch_view_text(text_of(action, "document")), ch_view_of(&content), err))
+		return false;
+	fprintf(stderr, "  approvals: %d needed; so far: %s\n",
+		cJSON_IsNumber(required) ? required->valueint : 0, names[0] ? names : "none");
+	return true;
 }
 
 /* --- approving --- */
@@ -116,7 +123,7 @@ bool action_approve(struct cli *cli, const cJSON *action, cJSON **after, struct 
 		return false;
 	name = officer_key_holder(key)->name;
 	if (action_is(action, "open") && !has_approved(action, name))
-		return send_approval(cli, key, action, after, err);
+		return action_view_confirm(cli, name, err) && send_approval(cli, key, action, after, err);
 	fprintf(stderr, "Nothing to sign: the action is %s%s%s.\n", text_of(action, "state"),
 		has_approved(action, name) ? ", approved before by " : "",
 		has_approved(action, name) ? name : "");
@@ -199,8 +206,10 @@ bool cli_action_show(struct cli *cli, struct ch_error *err)
 	if (!action_get(cli, cli->arguments[0], &action, err) || !action_check(action, NULL, err))
 		return false;
 	print_action(cli, action);
-	if (!cli_flag(cli, "json"))
-		printf("\n%s", text_of(action, "document"));
+	if (!cli_flag(cli, "json")) {
+		putchar('\n');
+		cli_print_lines(stdout, text_of(action, "document"));
+	}
 	return true;
 }
 
@@ -209,9 +218,9 @@ static bool approve_one(struct cli *cli, const char *id, struct ch_error *err)
 	CH_AUTO(cJSON) action = NULL;
 	CH_AUTO(cJSON) after = NULL;
 
-	if (!action_get(cli, id, &action, err) || !action_check(action, NULL, err))
+	if (!action_get(cli, id, &action, err) || !action_check(action, NULL, err) ||
+	    !action_show(action, err))
 		return false;
-	action_show(action);
 	if (cli_flag(cli, "check")) {
 		fprintf(stderr, "Not approved: --check was given.\n");
 		print_action(cli, action);

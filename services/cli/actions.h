@@ -20,12 +20,13 @@ CH_MUST_USE bool action_get(struct cli *cli, const char *id, cJSON **action, str
  * differs. */
 CH_MUST_USE bool action_check(const cJSON *action, const struct action_expected *expected,
 			      struct ch_error *err);
-/* The document, for the officer's eyes, on standard error. */
-void action_show(const cJSON *action);
+/* All of it, for the officer's eyes, on standard error (action_view.h). CH_DENIED: what is to be signed is
+ * not what the document names. */
+CH_MUST_USE bool action_show(const cJSON *action, struct ch_error *err);
 bool action_is(const cJSON *action, const char *state);
 /*
- * Signs the document with the command's --cert and --key and sends it, unless this officer did before or
- * enough did. after: the action as it is now; the caller deletes it.
+ * Asks, signs the document with the command's --cert and --key and sends it, unless this officer did before
+ * or enough did. after: the action as it is now; the caller deletes it.
  */
 CH_MUST_USE bool action_approve(struct cli *cli, const cJSON *action, cJSON **after, struct ch_error *err);
 /* Until it is open no more; --wait asks for that. CH_UNAVAILABLE says how many officers are missing. */

@@ -2,6 +2,8 @@
 /* approval.c: checks a CA's certificate before an officer approves it. Called by ca.c. */
 #include "approval.h"
 
+#include "output.h"
+
 #include "x509/x509.h"
 
 #include <stdio.h>
@@ -120,13 +122,16 @@ bool approval_check(X509 *certificate, const struct document *document, X509 *pa
 
 void approval_print(FILE *out, X509 *certificate)
 {
-	X509_print_ex_fp(out, certificate, XN_FLAG_RFC2253,
-			 X509_FLAG_NO_HEADER | X509_FLAG_NO_VERSION | X509_FLAG_NO_SIGNAME |
-				 X509_FLAG_NO_SIGDUMP | X509_FLAG_NO_PUBKEY);
-}
+	BIO *bio = BIO_new(BIO_s_mem());
+	CH_AUTO(ch_string) text = NULL;
+	char *data = NULL;
+	long size = 0;
 
-void approval_show(X509 *certificate)
-{
-	fprintf(stderr, "To be approved:\n");
-	approval_print(stderr, certificate);
+	if (bio && X509_print_ex(bio, certificate, XN_FLAG_RFC2253,
+				 X509_FLAG_NO_HEADER | X509_FLAG_NO_VERSION | X509_FLAG_NO_SIGNAME |
+					 X509_FLAG_NO_SIGDUMP | X509_FLAG_NO_PUBKEY) == 1)
+		size = BIO_get_mem_data(bio, &data);
+	text = ch_strndup(size > 0 ? data : "it cannot be printed\n", size > 0 ? (size_t)size : 21);
+	BIO_free(bio);
+	cli_print_lines(out, text);
 }

@@ -20,9 +20,7 @@ CH_MUST_USE bool approval_open(struct ch_view to_be_signed, X509 **certificate, 
 CH_MUST_USE bool approval_check(X509 *certificate, const struct document *document, X509 *parent,
 				struct ch_error *err);
 
-/* Names, validity, key and extensions as OpenSSL writes them. */
+/* Names, validity, key and extensions as OpenSSL writes them, escaped. */
 void approval_print(FILE *out, X509 *certificate);
-/* For the officer's eyes: the same on standard error. */
-void approval_show(X509 *certificate);
 
 #endif

@@ -2,13 +2,14 @@
 /* ca.c: `chancery ca`: makes a CA (prepare, check, approve, activate) and shows those that are there. */
 #include "actions.h"
 #include "approval.h"
+#include "base64.h"
 #include "client.h"
+#include "content.h"
 #include "output.h"
 
 #include "clock/clock.h"
 #include "x509/x509.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -18,7 +19,9 @@
 static const struct cli_column details[] = {
 	{ "name", "name" },
 	{ "state", "state" },
+	{ "why", "why" },
 	{ "parent", "parent" },
+	{ "default TSA", "timestamp_default" },
 	{ "subject", "subject" },
 	{ "key", "key_algorithm" },
 	{ "key id", "key_id" },
@@ -49,21 +52,6 @@ static bool get_ca(struct cli *cli, const char *name, cJSON **ca, struct ch_erro
 	CH_AUTO(ch_string) path = ca_path(name, "");
 
 	return cli_get(cli, path, ca, err);
-}
-
-static bool unbase64(const char *text, struct ch_bytes *out, struct ch_error *err)
-{
-	size_t size = strlen(text);
-	int decoded;
-
-	if (size == 0 || size % 4 != 0 || size > 4 * DOCUMENT_CAP)
-		return ch_fail(err, CH_INVALID, "tbs_certificate is not base64");
-	out->data = ch_alloc(size / 4 * 3);
-	decoded = EVP_DecodeBlock(out->data, (const unsigned char *)text, (int)size);
-	if (decoded < 0)
-		return ch_fail(err, CH_INVALID, "tbs_certificate is not base64");
-	out->size = (size_t)decoded - (text[size - 1] == '=') - (text[size - 2] == '=');
-	return true;
 }
 
 /* The parent's certificate as the suite shows it; NULL for a root. */
@@ -182,10 +170,10 @@ static bool check_certificate(const struct creation *creation, struct ch_error *
 	CH_AUTO(X509) certificate = NULL;
 	CH_AUTO(X509) parent = NULL;
 
-	if (!unbase64(text_of(creation->prepared, "tbs_certificate"), &to_be_signed, err) ||
+	if (!cli_unbase64(text_of(creation->prepared, "tbs_certificate"), "tbs_certificate", &to_be_signed,
+			  err) ||
 	    !approval_open(ch_view_of(&to_be_signed), &certificate, err))
 		return false;
-	approval_show(certificate);
 	return get_parent(creation->cli, creation->document.parent, &parent, err) &&
 	       approval_check(certificate, &creation->document, parent, err) &&
 	       check_certificate_action(creation, certificate, ch_view_of(&to_be_signed), err);
@@ -206,7 +194,8 @@ static bool approve(struct creation *creation, struct ch_error *err)
 		return ch_fail(err, CH_INTERNAL, "the suite answered without the action to approve");
 	if (!(has_certificate(creation) ? check_certificate(creation, err) : check_key(creation, err)))
 		return false;
-	action_show(creation->action);
+	if (!action_show(creation->action, err))
+		return false;
 	if (cli_flag(creation->cli, "check")) {
 		fprintf(stderr, "It is what the document asks for. Not approved: --check was given.\n");
 		return true;
@@ -264,6 +253,7 @@ bool cli_ca_create(struct cli *cli, struct ch_error *err)
 	CH_AUTO(cJSON) ca = NULL;
 
 	if (!ch_read_file(cli->arguments[0], DOCUMENT_CAP, &creation.text, err) ||
+	    !content_is_no_private_key(cli->arguments[0], ch_view_of(&creation.text), "a CA document", err) ||
 	    !document_read(ch_view_of(&creation.text), cli->arguments[0], &creation.document, err))
 		return false;
 	if (!create(&creation, &ca, err))
@@ -275,10 +265,15 @@ bool cli_ca_create(struct cli *cli, struct ch_error *err)
 bool cli_ca_list(struct cli *cli, struct ch_error *err)
 {
 	static const struct cli_column columns[] = {
-		{ "NAME", "name" },           { "STATE", "state" },
-		{ "PARENT", "parent" },       { "KEY", "key_algorithm" },
-		{ "NOT AFTER", "not_after" }, { "CERTIFICATES", "certificates_issued" },
+		{ "NAME", "name" },
+		{ "STATE", "state" },
+		{ "DEFAULT TSA", "timestamp_default" },
+		{ "PARENT", "parent" },
+		{ "KEY", "key_algorithm" },
+		{ "NOT AFTER", "not_after" },
+		{ "CERTIFICATES", "certificates_issued" },
 		{ "SUBJECT", "subject" },
+		{ "WHY", "why" },
 	};
 	CH_AUTO(cJSON) answer = NULL;
 
@@ -295,7 +290,9 @@ bool cli_ca_show(struct cli *cli, struct ch_error *err)
 	if (!get_ca(cli, cli->arguments[0], &ca, err))
 		return false;
 	cli_print_object(cli, ca, details, CH_COUNT(details));
-	if (!cli_flag(cli, "json"))
-		printf("\n%s", text_of(ca, "certificate"));
+	if (!cli_flag(cli, "json")) {
+		putchar('\n');
+		cli_print_lines(stdout, text_of(ca, "certificate"));
+	}
 	return true;
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* certificate.c: `chancery certificate`: issue, show, list, revoke, suspend, reinstate. */
 #include "client.h"
+#include "content.h"
+#include "mem/new_file.h"
 #include "output.h"
+#include "text/text.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define CSR_CAP (64 * 1024)
 
 static const struct cli_column details[] = {
 	{ "serial", "serial" },
@@ -27,8 +28,10 @@ static void print_certificate(const struct cli *cli, const cJSON *certificate)
 	const char *pem = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(certificate, "certificate"));
 
 	cli_print_object(cli, certificate, details, CH_COUNT(details));
-	if (pem && !cli_flag(cli, "json"))
-		printf("\n%s", pem);
+	if (pem && !cli_flag(cli, "json")) {
+		putchar('\n');
+		cli_print_lines(stdout, pem);
+	}
 }
 
 /* "dns:www.example" -> {"type":"dns","value":"www.example"} */
@@ -55,16 +58,12 @@ static bool add_names(struct cli *cli, cJSON *body, struct ch_error *err)
 
 static bool make_request(struct cli *cli, cJSON *body, struct ch_error *err)
 {
-	CH_AUTO(ch_bytes) file = CH_NONE;
 	CH_AUTO(ch_string) csr = NULL;
 	const char *csr_file, *profile;
 
 	if (!cli_require(cli, "csr", &csr_file, err) || !cli_require(cli, "profile", &profile, err) ||
-	    !ch_read_file(csr_file, CSR_CAP, &file, err))
+	    !content_read_request(csr_file, &csr, err))
 		return false;
-	csr = ch_strndup((const char *)file.data, file.size);
-	if (!strstr(csr, "-----BEGIN"))
-		return ch_fail(err, CH_INVALID, "--csr '%s' is not PEM", csr_file);
 	cJSON_AddStringToObject(body, "profile", profile);
 	cJSON_AddStringToObject(body, "csr", csr);
 	if (cli_value(cli, "ca"))
@@ -74,23 +73,46 @@ static bool make_request(struct cli *cli, cJSON *body, struct ch_error *err)
 	return add_names(cli, body, err);
 }
 
-/* With --out the certificate and its chain go to a file, so that what is printed stays short. */
-static bool write_out(struct cli *cli, const cJSON *certificate, struct ch_error *err)
+/* Before anything is issued: a certificate that cannot be written is not asked for. */
+static bool open_out(struct cli *cli, struct ch_new_file *file, struct ch_error *err)
 {
 	const char *out = cli_value(cli, "out");
+
+	return !out || ch_new_file_open(out, 0644, file, err) || ch_fail_in(err, "--out");
+}
+
+/* With --out the certificate and its chain go to a file, so that what is printed stays short. */
+static bool write_out(struct cli *cli, struct ch_new_file *out, const cJSON *certificate,
+		      struct ch_error *err)
+{
 	const char *pem = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(certificate, "certificate"));
 	const char *chain = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(certificate, "chain"));
 	CH_AUTO(ch_string) both = NULL;
 
-	if (!out) {
+	if (!out->path) {
 		print_certificate(cli, certificate);
 		return true;
 	}
 	both = ch_format("%s%s", pem ? pem : "", chain ? chain : "");
-	if (!ch_write_file(out, ch_view_text(both), 0644, err))
+	if (!ch_new_file_finish(out, ch_view_text(both), err))
 		return false;
 	cli_print_object(cli, certificate, details, CH_COUNT(details));
 	return true;
+}
+
+/* Beside the answer, which a script reads. */
+static void tell_ignored(const cJSON *certificate)
+{
+	const cJSON *ignored = cJSON_GetObjectItemCaseSensitive(certificate, "ignored"), *item;
+
+	cJSON_ArrayForEach(item, ignored)
+	{
+		const char *text = cJSON_GetStringValue(item);
+		CH_AUTO(ch_string) shown = ch_text_escape(ch_view_text(text ? text : ""));
+
+		fprintf(stderr, "chancery: the request asks for %s, which the certificate does not have\n",
+			shown);
+	}
 }
 
 bool cli_certificate_issue(struct cli *cli, struct ch_error *err)
@@ -102,9 +124,10 @@ bool cli_certificate_issue(struct cli *cli, struct ch_error *err)
 	struct cli_request request = { .method = "POST",
 				       .path = "/v1/certificates",
 				       .content_type = "application/json" };
+	CH_AUTO(ch_new_file) out = CH_NONE;
 	uint8_t octets[16];
 
-	if (!make_request(cli, body, err))
+	if (!make_request(cli, body, err) || !open_out(cli, &out, err))
 		return false;
 	/* The same key on every attempt: a retry gives the same certificate. */
 	ch_random(octets, sizeof(octets));
@@ -112,7 +135,10 @@ bool cli_certificate_issue(struct cli *cli, struct ch_error *err)
 	text = cJSON_PrintUnformatted(body);
 	request.body = ch_view_text(text);
 	request.idempotency_key = cli_value_or(cli, "idempotency-key", random_key);
-	return cli_send_json(cli, &request, &certificate, err) && write_out(cli, certificate, err);
+	if (!cli_send_json(cli, &request, &certificate, err))
+		return false;
+	tell_ignored(certificate);
+	return write_out(cli, &out, certificate, err);
 }
 
 static char *certificate_path(const char *serial, const char *rest)
@@ -126,8 +152,10 @@ bool cli_certificate_show(struct cli *cli, struct ch_error *err)
 {
 	CH_AUTO(ch_string) path = certificate_path(cli->arguments[0], "");
 	CH_AUTO(cJSON) certificate = NULL;
+	CH_AUTO(ch_new_file) out = CH_NONE;
 
-	return cli_get(cli, path, &certificate, err) && write_out(cli, certificate, err);
+	return open_out(cli, &out, err) && cli_get(cli, path, &certificate, err) &&
+	       write_out(cli, &out, certificate, err);
 }
 
 static void add_query(struct ch_buffer *path, const char *name, const char *value)
@@ -200,6 +228,8 @@ bool cli_certificate_revoke(struct cli *cli, struct ch_error *err)
 	cJSON_AddStringToObject(body, "reason", cli_value_or(cli, "reason", "unspecified"));
 	if (cli_value(cli, "invalidity-date"))
 		cJSON_AddStringToObject(body, "invalidity_date", cli_value(cli, "invalidity-date"));
+	if (cli_value(cli, "ca"))
+		cJSON_AddStringToObject(body, "ca", cli_value(cli, "ca"));
 	return change_status(cli, "revoke", body, err);
 }
 

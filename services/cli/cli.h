@@ -108,12 +108,24 @@ size_t cli_verb_words(const struct cli_command *command, size_t count, const cha
 /* One function per row of the table, in the file of its noun. */
 bool cli_system_ca_init(struct cli *cli, struct ch_error *err);
 bool cli_system_ca_issue(struct cli *cli, struct ch_error *err);
-bool cli_system_ca_issue_https(struct cli *cli, struct ch_error *err);
+bool cli_system_ca_renew(struct cli *cli, struct ch_error *err);
+bool cli_system_ca_revoke(struct cli *cli, struct ch_error *err);
+bool cli_operator_revoke(struct cli *cli, struct ch_error *err);
+bool cli_system_ca_publish(struct cli *cli, struct ch_error *err);
+bool cli_system_ca_roll(struct cli *cli, struct ch_error *err);
+bool cli_public_ca_init(struct cli *cli, struct ch_error *err);
+bool cli_public_ca_issue(struct cli *cli, struct ch_error *err);
 bool cli_operator_init(struct cli *cli, struct ch_error *err);
 bool cli_operator_issue(struct cli *cli, struct ch_error *err);
 bool cli_db_migrate(struct cli *cli, struct ch_error *err);
 bool cli_ca_create(struct cli *cli, struct ch_error *err);
 bool cli_ca_list(struct cli *cli, struct ch_error *err);
+bool cli_ca_suspend(struct cli *cli, struct ch_error *err); /* ca_change.c */
+bool cli_ca_activate(struct cli *cli, struct ch_error *err);
+bool cli_ca_retire(struct cli *cli, struct ch_error *err);
+bool cli_ca_revoke(struct cli *cli, struct ch_error *err);
+bool cli_key_block(struct cli *cli, struct ch_error *err); /* key.c */
+bool cli_key_report(struct cli *cli, struct ch_error *err);
 bool cli_ca_show(struct cli *cli, struct ch_error *err);
 bool cli_ceremony_check(struct cli *cli, struct ch_error *err);
 bool cli_ceremony_run(struct cli *cli, struct ch_error *err);
@@ -135,6 +147,8 @@ bool cli_certificate_reinstate(struct cli *cli, struct ch_error *err);
 bool cli_crl_generate(struct cli *cli, struct ch_error *err);
 bool cli_crl_show(struct cli *cli, struct ch_error *err);
 bool cli_audit_list(struct cli *cli, struct ch_error *err);
+bool cli_audit_content(struct cli *cli, struct ch_error *err);
+bool cli_audit_quarantine(struct cli *cli, struct ch_error *err);
 bool cli_audit_verify(struct cli *cli, struct ch_error *err);
 bool cli_vault_key_list(struct cli *cli, struct ch_error *err);
 bool cli_vault_key_show(struct cli *cli, struct ch_error *err);

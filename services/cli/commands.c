@@ -68,10 +68,33 @@ static const struct cli_option ca_create_options[] = {
 	OPTIONS_OFFICER,
 	OPTION("check", NULL, "prepare and check, but do not approve"),
 	OPTION("wait", NULL, "wait for the other officers' approvals"),
+	OPTION("yes", NULL, "approve what is shown without a question: for scripts"),
+};
+static const struct cli_option ca_suspend_options[] = {
+	OPTION("reason", "TEXT", "why, for the audit log and `ca list`"),
+};
+static const struct cli_option ca_change_options[] = {
+	OPTIONS_OFFICER,
+	OPTION("reason", "TEXT", "why, for the audit log"),
+	OPTION("yes", NULL, "approve what is shown without a question: for scripts"),
+	OPTION("check", NULL, "propose, but do not approve"),
+	OPTION("wait", NULL, "wait for the other officers' approvals"),
+};
+static const struct cli_option ca_revoke_options[] = {
+	OPTIONS_OFFICER,
+	OPTION_CHOICE("reason", "REASON", "RFC 5280 §5.3.1, default unspecified", REASONS),
+	OPTION("invalidity-date", "TIME", "since when the key is thought to be compromised"),
+	OPTION("yes", NULL, "approve what is shown without a question: for scripts"),
+	OPTION("check", NULL, "propose, but do not approve"),
+	OPTION("wait", NULL, "wait for the other officers' approvals"),
+};
+static const struct cli_option key_options[] = {
+	OPTION("comment", "TEXT", "how it is known, for the audit log"),
 };
 static const struct cli_option approve_options[] = {
 	OPTIONS_OFFICER,
 	OPTION("check", NULL, "show what would be signed, but do not sign"),
+	OPTION("yes", NULL, "approve what is shown without a question: for scripts"),
 };
 static const struct cli_option ceremony_run_options[] = {
 	OPTION_FILE("officer-cert", "FILE", "PEM certificate of an officer who is there; may be repeated"),
@@ -79,10 +102,12 @@ static const struct cli_option ceremony_run_options[] = {
 		    "that officer's key: PEM file or PKCS#11 URI; one for each --officer-cert"),
 	OPTION_PLACE("out", "DIR", "folder of the ceremony; that of an interrupted one goes on"),
 	OPTION("sha256", "HEX", "digest of the document that was reviewed; another is refused"),
+	OPTION("yes", NULL, "approve what is shown without a question: for scripts"),
 };
 static const struct cli_option vault_approve_options[] = {
 	OPTION_FILE("officer-cert", "FILE", "PEM certificate to approve with"),
 	OPTION_FILE("officer-key", "KEY", "its key: PEM file or PKCS#11 URI"),
+	OPTION("yes", NULL, "approve what is shown without a question: for scripts"),
 };
 static const struct cli_option ceremony_sign_options[] = {
 	OPTION_FILE("officer-cert", "FILE", "PEM certificate of an officer; may be repeated"),
@@ -121,6 +146,7 @@ static const struct cli_option list_options[] = {
 static const struct cli_option revoke_options[] = {
 	OPTION_CHOICE("reason", "REASON", "RFC 5280 §5.3.1, default unspecified", REASONS),
 	OPTION("invalidity-date", "TIME", "since when the key is thought to be compromised"),
+	OPTION("ca", "NAME", "the CA whose serials they are, also ones that the suite does not know"),
 };
 static const struct cli_option audit_list_options[] = {
 	OPTION("type", "TYPE", "only of this type, such as certificate.issued"),
@@ -129,6 +155,13 @@ static const struct cli_option audit_list_options[] = {
 	OPTION("since", "TIME", "only from this time on: 2026-11-21T00:00:00Z"),
 	OPTION("after", "N", "only after this sequence number"),
 	OPTION("limit", "N", "at most so many, default 100"),
+};
+static const struct cli_option audit_content_options[] = {
+	OPTION_FILE("out", "FILE", "where to write the octets"),
+};
+static const struct cli_option audit_quarantine_options[] = {
+	OPTION("after", "ID", "only after this one"),
+	OPTION("limit", "N", "at most so many, default 50, at most 100"),
 };
 static const struct cli_option audit_verify_options[] = {
 	OPTION_VARIABLE("database", "URL", "libpq connection string of a role that may read the log",
@@ -152,6 +185,9 @@ static const struct cli_option key_policy_options[] = {
 	OPTION("approvals-required", "N", "officers, where more than the quorum's number"),
 	OPTION_CHOICE("audit", "MODE", "an event for each signature, or one a minute",
 		      "each|summary|purpose"),
+	OPTION("extra-extensions", "LIST",
+	       "OIDs that what it signs may carry beyond the vault's own; '-': none"),
+	OPTION_CHOICE("verify-signatures", "WHETHER", "before they leave the vault", "yes|no"),
 };
 static const struct cli_option key_export_options[] = {
 	OPTION_FILE("out", "FILE", "a new file for the wrapped key"),
@@ -171,10 +207,37 @@ static const struct cli_option system_ca_issue_options[] = {
 	OPTION_CHOICE("service", "NAME", "the daemon's service",
 		      "gateway|issuer|ocsp|tsa|crl|audit|vault|operator"),
 	OPTION("instance", "NAME", "the daemon's instance, such as ocsp-1"),
+	OPTION("dns", "NAME", "one more DNS name that its TLS may want; may be repeated"),
+	OPTION("ip", "ADDRESS", "an address that its TLS may want; may be repeated"),
 	OPTION("days", "N", "validity, default 825"),
 	OPTION_PLACE("out", "DIR", "for certificate.pem and key.pem"),
 };
-static const struct cli_option system_ca_https_options[] = {
+static const struct cli_option system_ca_renew_options[] = {
+	OPTION_DIRECTORY,
+	OPTION("days", "N", "validity, default 825"),
+	OPTION_PLACE("out", "DIR", "of the identity: its certificate.pem and key.pem are replaced"),
+};
+#define OPTION_REFUSAL_REASON                                                                         \
+	OPTION_CHOICE("reason", "REASON", "why (RFC 5280 §5.3.1), default keyCompromise",             \
+		      "unspecified|keyCompromise|affiliationChanged|superseded|cessationOfOperation|" \
+		      "privilegeWithdrawn")
+static const struct cli_option system_ca_revoke_options[] = {
+	OPTION_DIRECTORY,
+	OPTION("instance", "NAME", "all identities of an instance, such as ocsp-1 or ocsp/ocsp-1"),
+	OPTION_FILE("certificate", "FILE", "the identity with this certificate, PEM"),
+	OPTION("serial", "HEX", "the identity with this serial number"),
+	OPTION_REFUSAL_REASON,
+};
+static const struct cli_option system_ca_publish_options[] = {
+	OPTION_DIRECTORY,
+};
+static const struct cli_option system_ca_roll_options[] = {
+	OPTION_DIRECTORY,
+	OPTION("days", "N", "validity of the new CA, default 3650"),
+	OPTION("finish", NULL, "every identity is renewed: take the CA before out of the trust"),
+	OPTION("force", NULL, "finish although identities were not renewed"),
+};
+static const struct cli_option public_ca_issue_options[] = {
 	OPTION_DIRECTORY,
 	OPTION("dns", "NAME", "a DNS name of the gateway; may be repeated"),
 	OPTION("ip", "ADDRESS", "an address of the gateway; may be repeated"),
@@ -184,10 +247,19 @@ static const struct cli_option system_ca_https_options[] = {
 static const struct cli_option operator_issue_options[] = {
 	OPTION_DIRECTORY,
 	OPTION("name", "NAME", "the operator's name"),
-	OPTION_CHOICE("role", "ROLE", "what the operator may do; may be repeated", "requester|officer"),
+	OPTION_CHOICE("role", "ROLE", "what the operator may do; may be repeated",
+		      "requester|officer|auditor"),
 	OPTION("tenant", "TENANT", "the operator's tenant, default 'default'"),
 	OPTION("days", "N", "validity, default 365"),
 	OPTION_FILE("out", "PREFIX", "write PREFIX.pem and PREFIX.key"),
+};
+
+static const struct cli_option operator_revoke_options[] = {
+	OPTION_DIRECTORY,
+	OPTION("name", "NAME", "all certificates of an operator, such as alice or default/officer/alice"),
+	OPTION_FILE("certificate", "FILE", "this certificate, PEM"),
+	OPTION("serial", "HEX", "the certificate with this serial number"),
+	OPTION_REFUSAL_REASON,
 };
 
 #define NO_OPTIONS      \
@@ -205,6 +277,18 @@ const struct cli_command cli_commands[] = {
 	{ "ca", "list", "", "List the CAs", NO_OPTIONS, .connects = true, NO_ARGUMENTS, .run = cli_ca_list },
 	{ "ca", "show", "NAME", "Show a CA and its certificate", NO_OPTIONS, .connects = true, ONE_ARGUMENT,
 	  .run = cli_ca_show },
+	{ "ca", "suspend", "NAME", "Stop a CA at once: it issues nothing, its CRLs and OCSP go on",
+	  CLI_OPTIONS(ca_suspend_options), .connects = true, ONE_ARGUMENT, .run = cli_ca_suspend },
+	{ "ca", "activate", "NAME", "Start a stopped CA again (officers)", CLI_OPTIONS(ca_change_options),
+	  .connects = true, ONE_ARGUMENT, .run = cli_ca_activate },
+	{ "ca", "retire", "NAME", "End a CA's issuing for good; its CRLs go on (officers)",
+	  CLI_OPTIONS(ca_change_options), .connects = true, ONE_ARGUMENT, .run = cli_ca_retire },
+	{ "ca", "revoke", "NAME", "Revoke a CA's certificate and end its issuing for good (officers)",
+	  CLI_OPTIONS(ca_revoke_options), .connects = true, ONE_ARGUMENT, .run = cli_ca_revoke },
+	{ "key", "block", "FILE", "Never certify a key again: of a certificate, request or public key",
+	  CLI_OPTIONS(key_options), .connects = true, ONE_ARGUMENT, FILES, .run = cli_key_block },
+	{ "key", "report", "FILE", "Report a key as compromised with a request that its holder signed",
+	  CLI_OPTIONS(key_options), .connects = true, ONE_ARGUMENT, FILES, .run = cli_key_report },
 	{ "ceremony", "check", "FILE", "Show all that a key ceremony would make; makes and asks nothing",
 	  NO_OPTIONS, ONE_ARGUMENT, FILES, .run = cli_ceremony_check },
 	{ "ceremony", "run", "FILE", "Make the CAs of a key ceremony with the officers who are there",
@@ -247,6 +331,11 @@ const struct cli_command cli_commands[] = {
 	  ONE_ARGUMENT, .run = cli_crl_show },
 	{ "audit", "list", "", "List audit events", CLI_OPTIONS(audit_list_options), .connects = true,
 	  NO_ARGUMENTS, .run = cli_audit_list },
+	{ "audit", "content", "SEQUENCE", "Write the octets that an event keeps, as a signed certificate's",
+	  CLI_OPTIONS(audit_content_options), .connects = true, ONE_ARGUMENT, .run = cli_audit_content },
+	{ "audit", "quarantine", "", "List events that are not genuine, kept apart from the log",
+	  CLI_OPTIONS(audit_quarantine_options), .connects = true, NO_ARGUMENTS,
+	  .run = cli_audit_quarantine },
 	{ "audit", "verify", "", "Verify the whole audit log from the database",
 	  CLI_OPTIONS(audit_verify_options), .json = true, NO_ARGUMENTS, .run = cli_audit_verify },
 	{ "vault", "status", "", "Show each vault's HSMs", CLI_OPTIONS(operations_options), .json = true,
@@ -254,8 +343,8 @@ const struct cli_command cli_commands[] = {
 	{ "vault", "approve", "[ACTION...]", "As `approve`, asking the vaults directly: no gateway is needed",
 	  CLI_OPTIONS(vault_approve_options), .vault = true, .max_arguments = CLI_ANY_NUMBER,
 	  .run = cli_vault_approve },
-	{ "vault", "hsm status", "", "Show the HSMs of a vault and what they hold", NO_OPTIONS, .vault = true,
-	  NO_ARGUMENTS, .run = cli_hsm_status },
+	{ "vault", "hsm status", "", "Show the HSMs of each vault and what they hold", NO_OPTIONS,
+	  .vault = true, NO_ARGUMENTS, .run = cli_hsm_status },
 	{ "vault", "hsm replace", "HSM", "Bring a wiped or new HSM to hold all keys (officers)", NO_OPTIONS,
 	  .vault = true, ONE_ARGUMENT, .run = cli_hsm_replace },
 	{ "vault", "hsm add", "HSM", "The same for an HSM that is new in the configuration (officers)",
@@ -290,12 +379,26 @@ const struct cli_command cli_commands[] = {
 	  CLI_OPTIONS(file_ca_init_options), NO_ARGUMENTS, .run = cli_system_ca_init },
 	{ "system-ca", "issue", "", "Issue a daemon instance's identity",
 	  CLI_OPTIONS(system_ca_issue_options), NO_ARGUMENTS, .run = cli_system_ca_issue },
-	{ "system-ca", "issue-https", "", "Issue the gateway's HTTPS certificate",
-	  CLI_OPTIONS(system_ca_https_options), NO_ARGUMENTS, .run = cli_system_ca_issue_https },
+	{ "system-ca", "renew", "",
+	  "Replace an identity by one with a new key, the same names and a later end",
+	  CLI_OPTIONS(system_ca_renew_options), NO_ARGUMENTS, .run = cli_system_ca_renew },
+	{ "system-ca", "revoke", "", "Have every daemon refuse identities from now on",
+	  CLI_OPTIONS(system_ca_revoke_options), .vault = true, NO_ARGUMENTS, .run = cli_system_ca_revoke },
+	{ "system-ca", "publish", "", "Bring the lists of refused identities to the vaults",
+	  CLI_OPTIONS(system_ca_publish_options), .vault = true, NO_ARGUMENTS, .run = cli_system_ca_publish },
+	{ "system-ca", "roll", "", "Make a new system CA beside the present one, later take that away",
+	  CLI_OPTIONS(system_ca_roll_options), NO_ARGUMENTS, .run = cli_system_ca_roll },
+	{ "public-ca", "init", "", "Make the CA of the gateway's HTTPS certificate, which clients trust",
+	  CLI_OPTIONS(file_ca_init_options), NO_ARGUMENTS, .run = cli_public_ca_init },
+	{ "public-ca", "issue", "", "Issue the gateway's HTTPS certificate",
+	  CLI_OPTIONS(public_ca_issue_options), NO_ARGUMENTS, .run = cli_public_ca_issue },
 	{ "operator", "init", "", "Make the CA of operators' client certificates",
 	  CLI_OPTIONS(file_ca_init_options), NO_ARGUMENTS, .run = cli_operator_init },
 	{ "operator", "issue", "", "Issue an operator's client certificate",
 	  CLI_OPTIONS(operator_issue_options), NO_ARGUMENTS, .run = cli_operator_issue },
+	{ "operator", "revoke", "",
+	  "Have every gateway and vault refuse an operator's certificates from now on",
+	  CLI_OPTIONS(operator_revoke_options), .vault = true, NO_ARGUMENTS, .run = cli_operator_revoke },
 	{ "completion", "bash", "", "Print the completion script for bash", NO_OPTIONS, NO_ARGUMENTS,
 	  .run = cli_completion_bash },
 };

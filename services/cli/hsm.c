@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hsm.c: `chancery vault hsm status|add|replace|disable|enable`: the HSMs of the vault that is asked. Each
- * vault has its own workers, so with several vaults the commands are given to each (--vault).
+ * hsm.c: `chancery vault hsm status|add|replace|disable|enable`: the HSMs of the vaults. Each vault has its
+ * own workers: status asks all of them, the others are given to each (--vault).
  */
 #include "client.h"
 #include "output.h"
@@ -11,22 +11,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ANSWER_US   (5 * CH_SECOND)  /* of a vault that is asked how its HSMs are */
 #define PATIENCE_US (60 * CH_SECOND) /* of one message; what is left then is asked for again */
 #define ROUNDS_CAP  1000
 
 /* --- status --- */
 
-static cJSON *status_json(const Chancery__VaultStatusReply *status)
+static void add_status(cJSON *rows, const Chancery__VaultStatusReply *status)
 {
-	cJSON *rows = cJSON_CreateArray();
-
 	for (size_t i = 0; i < status->n_hsms; i++) {
 		const Chancery__HsmStatus *hsm = status->hsms[i];
 		cJSON *row = cJSON_CreateObject();
 
 		cJSON_AddStringToObject(row, "vault", status->instance);
 		cJSON_AddStringToObject(row, "hsm", hsm->name);
-		cJSON_AddStringToObject(row, "state", hsm->state);
+		cJSON_AddStringToObject(row, "state", hsm->flapping ? "flapping" : hsm->state);
 		cJSON_AddStringToObject(row, "breaker", hsm->breaker);
 		cJSON_AddNumberToObject(row, "sessions", hsm->sessions);
 		cJSON_AddNumberToObject(row, "keys", hsm->keys_present);
@@ -36,10 +35,9 @@ static cJSON *status_json(const Chancery__VaultStatusReply *status)
 		cJSON_AddStringToObject(row, "last_error", hsm->last_error);
 		cJSON_AddItemToArray(rows, row);
 	}
-	return rows;
 }
 
-static void print_status(struct cli *cli, const ProtobufCMessage *reply)
+static void print_rows(struct cli *cli, const cJSON *rows)
 {
 	static const struct cli_column columns[] = {
 		{ "VAULT", "vault" },
@@ -53,7 +51,6 @@ static void print_status(struct cli *cli, const ProtobufCMessage *reply)
 		{ "RESTARTS", "restarts" },
 		{ "LAST ERROR", "last_error" },
 	};
-	CH_AUTO(cJSON) rows = status_json((const Chancery__VaultStatusReply *)reply);
 
 	if (cli_flag(cli, "json"))
 		cli_print_json(rows);
@@ -61,29 +58,62 @@ static void print_status(struct cli *cli, const ProtobufCMessage *reply)
 		cli_print_table(cli, rows, columns, CH_COUNT(columns));
 }
 
+static void print_status(struct cli *cli, const ProtobufCMessage *reply)
+{
+	CH_AUTO(cJSON) rows = cJSON_CreateArray();
+
+	add_status(rows, (const Chancery__VaultStatusReply *)reply);
+	print_rows(cli, rows);
+}
+
 static bool call_status(struct vault_connection *connection, Chancery__PayloadType type,
-			const ProtobufCMessage *request, ProtobufCMessage **reply, struct ch_error *err)
+			const ProtobufCMessage *request, int64_t timeout_us, ProtobufCMessage **reply,
+			struct ch_error *err)
 {
 	const struct ch_bus_call call = { .request_type = type,
 					  .request = request,
 					  .reply_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_VAULT_STATUS_REPLY,
 					  .reply_descriptor = &chancery__vault_status_reply__descriptor,
-					  .timeout_us = PATIENCE_US };
+					  .timeout_us = timeout_us };
 
 	return vault_connection_call(connection, &call, reply, err);
 }
 
+/* A vault that does not answer is a row too. */
+static void add_silent(struct cli *cli, cJSON *rows, const char *address, const char *why)
+{
+	cJSON *row = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(row, "vault", address);
+	cJSON_AddStringToObject(row, "state", "no answer");
+	cJSON_AddStringToObject(row, "last_error", why);
+	cJSON_AddItemToArray(rows, row);
+	cli->exit_code = CLI_EXIT_FINDINGS;
+}
+
+/* Each vault has workers and an opinion of its own: all are asked. */
 bool cli_hsm_status(struct cli *cli, struct ch_error *err)
 {
 	const Chancery__VaultStatusRequest request = CHANCERY__VAULT_STATUS_REQUEST__INIT;
-	CH_AUTO(vault_connection) connection = NULL;
-	CH_AUTO(ch_proto) reply = NULL;
+	CH_AUTO(cJSON) rows = cJSON_CreateArray();
 
-	if (!vault_connection_open(cli, &connection, err) ||
-	    !call_status(connection, CHANCERY__PAYLOAD_TYPE__PAYLOAD_VAULT_STATUS, &request.base, &reply,
-			 err))
-		return false;
-	print_status(cli, reply);
+	for (size_t i = 0;; i++) {
+		CH_AUTO(vault_connection) connection = NULL;
+		CH_AUTO(ch_string) address = NULL;
+		CH_AUTO(ch_proto) reply = NULL;
+		struct ch_error why = CH_NONE;
+
+		if (!vault_connection_open_one(cli, i, &address, &connection, err))
+			return false;
+		if (!connection)
+			break;
+		if (call_status(connection, CHANCERY__PAYLOAD_TYPE__PAYLOAD_VAULT_STATUS, &request.base,
+				ANSWER_US, &reply, &why))
+			add_status(rows, (const Chancery__VaultStatusReply *)reply);
+		else
+			add_silent(cli, rows, address, why.message);
+	}
+	print_rows(cli, rows);
 	return true;
 }
 
@@ -98,7 +128,8 @@ static bool control(struct cli *cli, bool enabled, struct ch_error *err)
 	request.hsm = (char *)(uintptr_t)cli->arguments[0];
 	request.enabled = enabled;
 	if (!vault_connection_open(cli, &connection, err) ||
-	    !call_status(connection, CHANCERY__PAYLOAD_TYPE__PAYLOAD_HSM_CONTROL, &request.base, &reply, err))
+	    !call_status(connection, CHANCERY__PAYLOAD_TYPE__PAYLOAD_HSM_CONTROL, &request.base, PATIENCE_US,
+			 &reply, err))
 		return false;
 	if (!cli_flag(cli, "json"))
 		printf("%s: HSM '%s' is %s\n", ((const Chancery__VaultStatusReply *)reply)->instance,
@@ -153,8 +184,10 @@ static bool is_done(const Chancery__ReplaceHsmReply *filled)
 static bool report(const char *hsm, const Chancery__ReplaceHsmReply *filled, uint32_t copied,
 		   struct ch_error *err)
 {
-	for (size_t i = 0; i < filled->n_failed; i++)
-		fprintf(stderr, "%s\n", filled->failed[i]);
+	for (size_t i = 0; i < filled->n_failed; i++) {
+		cli_print_lines(stderr, filled->failed[i]);
+		fputc('\n', stderr);
+	}
 	printf("HSM '%s' holds %u of %u keys: %u copied now, each proven by a signature that its public key "
 	       "verifies\n",
 	       hsm, filled->copied + filled->present, filled->total, copied);

@@ -2,6 +2,8 @@
 /* main.c: finds the command, parses its options, runs it, and turns an error into a line and an exit code. */
 #include "cli.h"
 
+#include "text/text.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -72,12 +74,16 @@ static int run(const struct cli_command *command, int count, char **words)
 	int exit_code;
 
 	if (!cli_parse(&cli, count, words, &err)) {
-		fprintf(stderr, "chancery: %s (chancery %s%s%s --help)\n", err.message, command->noun,
+		CH_AUTO(ch_string) message = ch_text_escape(ch_view_text(err.message));
+
+		fprintf(stderr, "chancery: %s (chancery %s%s%s --help)\n", message, command->noun,
 			command->verb[0] ? " " : "", command->verb);
 		exit_code = CLI_EXIT_USAGE;
 	} else if (!command->run(&cli, &err)) {
+		CH_AUTO(ch_string) message = ch_text_escape_lines(ch_view_text(err.message));
+
 		fflush(stdout);
-		fprintf(stderr, "chancery: %s\n", err.message);
+		fprintf(stderr, "chancery: %s\n", message);
 		exit_code = cli.exit_code == CLI_EXIT_USAGE ? CLI_EXIT_USAGE : exit_code_of(&err);
 	} else {
 		exit_code = cli.exit_code;

@@ -13,7 +13,7 @@ bool cli_operator_init(struct cli *cli, struct ch_error *err)
 
 	return cli_require(cli, "directory", &directory, err) &&
 	       cli_number(cli, "days", 3650, 1, MAX_DAYS, &days, err) &&
-	       file_ca_init(directory, "operators-ca", "Chancery Operators CA", days, err);
+	       file_ca_init(directory, OPERATORS_CA, "Chancery Operators CA", days, err);
 }
 
 static bool add_roles(struct cli *cli, struct ch_buffer *roles, struct ch_error *err)
@@ -29,7 +29,9 @@ static bool add_roles(struct cli *cli, struct ch_buffer *roles, struct ch_error 
 
 bool cli_operator_issue(struct cli *cli, struct ch_error *err)
 {
-	struct file_ca_request request = { .name = "operators-ca", .extended_key_usage = "clientAuth" };
+	struct file_ca_request request = { .name = OPERATORS_CA,
+					   .extended_key_usage = "clientAuth",
+					   .listed = true };
 	const char *tenant = cli_value_or(cli, "tenant", "default");
 	const char *name, *out;
 	CH_AUTO(ch_buffer) buffer = CH_NONE;

@@ -2,6 +2,8 @@
 /* output.c: prints JSON values as tables or as they are. */
 #include "output.h"
 
+#include "text/text.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,23 +33,13 @@ static void add_text(struct ch_buffer *out, const cJSON *value)
 		}
 }
 
-/* What comes from outside must not move the cursor of a person's terminal. */
-static void make_printable(char *text)
-{
-	for (char *at = text; *at; at++)
-		if ((unsigned char)*at < 0x20 || *at == 0x7f)
-			*at = ' ';
-}
-
 char *cli_text(const cJSON *value)
 {
 	CH_AUTO(ch_buffer) out = CH_NONE;
-	char *text;
 
 	add_text(&out, value);
-	text = ch_buffer_steal_text(&out);
-	make_printable(text);
-	return text;
+	/* What comes from outside must not move the cursor of a person's terminal. */
+	return ch_text_escape(ch_buffer_view(&out));
 }
 
 /* Characters, not octets: UTF-8 continuation octets take no column. */
@@ -86,10 +78,18 @@ static size_t column_width(const cJSON *rows, const struct cli_column *column)
 
 void cli_print_json(const cJSON *value)
 {
-	char *text = cJSON_Print(value);
+	CH_AUTO(ch_string) text = cJSON_Print(value);
+	CH_AUTO(ch_buffer) safe = CH_NONE;
 
-	puts(text ? text : "null");
-	free(text);
+	ch_text_add_json(&safe, ch_view_text(text ? text : "null"), true);
+	printf("%.*s\n", (int)safe.used, (const char *)safe.data);
+}
+
+void cli_print_lines(FILE *out, const char *text)
+{
+	CH_AUTO(ch_string) safe = ch_text_escape_lines(ch_view_text(text ? text : ""));
+
+	fputs(safe, out);
 }
 
 void cli_print_table(const struct cli *cli, const cJSON *rows, const struct cli_column *columns, size_t count)

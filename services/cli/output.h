@@ -6,6 +6,7 @@
 #include "cli.h"
 
 #include <cjson/cJSON.h>
+#include <stdio.h>
 
 struct cli_column {
 	const char *title;
@@ -19,6 +20,8 @@ void cli_print_table(const struct cli *cli, const cJSON *rows, const struct cli_
 void cli_print_object(const struct cli *cli, const cJSON *object, const struct cli_column *columns,
 		      size_t count);
 void cli_print_json(const cJSON *value);
+/* A text of many lines from elsewhere (a document, PEM), escaped; NULL prints nothing. */
+void cli_print_lines(FILE *out, const char *text);
 /* A value for people: texts as they are, lists joined by ", ", {"type","value"} as type:value. The caller
  * frees it. */
 char *cli_text(const cJSON *value);

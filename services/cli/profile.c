@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* profile.c: `chancery profile`: certificate profiles of the suite. */
 #include "client.h"
+#include "content.h"
 #include "document.h"
 #include "output.h"
 
@@ -24,6 +25,7 @@ static bool apply(struct cli *cli, const char *file, cJSON *applied, struct ch_e
 	cJSON *answer = NULL;
 
 	if (!ch_read_file(file, DOCUMENT_CAP, &text, err) ||
+	    !content_is_no_private_key(file, ch_view_of(&text), "a profile", err) ||
 	    !document_read(ch_view_of(&text), file, &document, err))
 		return false;
 	name = cli_url_encode(document.name);
@@ -73,9 +75,11 @@ bool cli_profile_show(struct cli *cli, struct ch_error *err)
 
 		if (name && strcmp(name, cli->arguments[0]) == 0) {
 			cli_print_object(cli, profile, columns, CH_COUNT(columns));
-			if (!cli_flag(cli, "json"))
-				printf("\n%s", cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(
-						       profile, "document")));
+			if (cli_flag(cli, "json"))
+				return true;
+			putchar('\n');
+			cli_print_lines(stdout, cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(
+							profile, "document")));
 			return true;
 		}
 	}

@@ -117,7 +117,7 @@ struct wanted {
 	Chancery__Quorum message;
 	Chancery__QuorumOfficer officers[OFFICERS_MAX], *list[OFFICERS_MAX];
 	struct ch_operator holders[OFFICERS_MAX];
-	uint8_t digests[OFFICERS_MAX][64];
+	uint8_t digests[OFFICERS_MAX][32];
 };
 
 static bool add_officer(struct wanted *wanted, const char *path, const char *tenant, struct ch_error *err)
@@ -125,10 +125,6 @@ static bool add_officer(struct wanted *wanted, const char *path, const char *ten
 	size_t i = wanted->message.n_officers;
 	CH_AUTO(X509) certificate = NULL;
 	struct ch_operator *holder = &wanted->holders[i];
-	unsigned char *key = NULL;
-	size_t digest_size;
-	bool done;
-	int size;
 
 	if (!ch_certificate_read_pem_file(path, &certificate, err) ||
 	    !ch_operator_read(certificate, holder, err))
@@ -136,12 +132,9 @@ static bool add_officer(struct wanted *wanted, const char *path, const char *ten
 	if (!(holder->roles & CH_ROLE_OFFICER) || strcmp(holder->tenant, tenant) != 0)
 		return ch_fail(err, CH_INVALID, "'%s': operator '%s' is no officer of tenant '%s'", path,
 			       holder->name, tenant);
-	size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &key);
-	if (size <= 0)
-		return ch_fail_openssl(err, CH_INVALID, "'%s'", path);
-	done = ch_digest("sha256", ch_view(key, (size_t)size), wanted->digests[i], &digest_size, err);
-	OPENSSL_free(key);
-	for (size_t j = 0; done && j < i; j++)
+	if (!ch_operator_key_sha256(certificate, wanted->digests[i], err))
+		return ch_fail_in(err, "'%s'", path);
+	for (size_t j = 0; j < i; j++)
 		if (strcmp(wanted->holders[j].name, holder->name) == 0 ||
 		    memcmp(wanted->digests[j], wanted->digests[i], 32) == 0)
 			return ch_fail(err, CH_INVALID, "'%s': officer '%s' is named twice", path,
@@ -152,7 +145,7 @@ static bool add_officer(struct wanted *wanted, const char *path, const char *ten
 		(ProtobufCBinaryData){ .len = 32, .data = wanted->digests[i] };
 	wanted->list[i] = &wanted->officers[i];
 	wanted->message.n_officers++;
-	return done;
+	return true;
 }
 
 static bool read_wanted(struct cli *cli, const struct quorum_file *file, struct wanted *wanted,

@@ -50,6 +50,22 @@ static char *describe(const cJSON *answer)
 	return ch_buffer_steal_text(&text);
 }
 
+/* A retired CA is as its officers wanted it; any other that issues nothing is a finding. */
+static void add_cas(struct cli *cli, const cJSON *answer, cJSON *rows)
+{
+	const cJSON *ca;
+
+	cJSON_ArrayForEach(ca, cJSON_GetObjectItemCaseSensitive(answer, "cas_not_issuing"))
+	{
+		CH_AUTO(ch_string) name = cli_text(cJSON_GetObjectItemCaseSensitive(ca, "name"));
+		CH_AUTO(ch_string) state = cli_text(cJSON_GetObjectItemCaseSensitive(ca, "state"));
+		CH_AUTO(ch_string) why = cli_text(cJSON_GetObjectItemCaseSensitive(ca, "why"));
+		CH_AUTO(ch_string) title = ch_format("CA %s", name);
+
+		set_state(cli, add_row(rows, title, ""), strcmp(state, "retired") == 0, state, why);
+	}
+}
+
 /* A whole request through the load balancer: TLS, this operator's certificate, gateway, and what the gateway
  * reaches. */
 static void ask_suite(struct cli *cli, cJSON *rows)
@@ -67,6 +83,20 @@ static void ask_suite(struct cli *cli, cJSON *rows)
 	status = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(answer, "status"));
 	detail = describe(answer);
 	set_state(cli, row, status && strcmp(status, "ok") == 0, status ? status : "unknown", detail);
+	add_cas(cli, answer, rows);
+}
+
+/* The summary of what /readyz answers; where it is something else (a proxy's page), its beginning. */
+static char *summary_of(struct ch_view body, bool *degraded)
+{
+	CH_AUTO(cJSON) answer = cJSON_ParseWithLength((const char *)body.data, body.size);
+	const char *state = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(answer, "state"));
+	const cJSON *summary = cJSON_GetObjectItemCaseSensitive(answer, "summary");
+
+	*degraded = state && strcmp(state, "degraded") == 0;
+	if (cJSON_IsString(summary))
+		return cli_text(summary);
+	return ch_strndup((const char *)body.data, body.size < 200 ? body.size : 200);
 }
 
 static void ask_daemon(struct cli *cli, const struct operations_port *port, cJSON *rows)
@@ -75,14 +105,19 @@ static void ask_daemon(struct cli *cli, const struct operations_port *port, cJSO
 	CH_AUTO(ch_string) text = NULL;
 	struct ch_error err = CH_NONE;
 	cJSON *row = add_row(rows, port->instance, port->address);
+	bool degraded;
 	long status = 0;
 
 	if (!operations_get(port, "/readyz", &status, &body, &err)) {
 		set_state(cli, row, false, "down", err.message);
 		return;
 	}
-	text = ch_strndup((const char *)body.data, body.size < 200 ? body.size : 200);
-	set_state(cli, row, status == 200, status == 200 ? "ready" : "not ready", status == 200 ? "" : text);
+	text = summary_of(ch_view_of(&body), &degraded);
+	set_state(cli, row, status == 200 && !degraded,
+		  status != 200 ? "not ready"
+		  : degraded    ? "degraded"
+				: "ready",
+		  text);
 }
 
 bool cli_status(struct cli *cli, struct ch_error *err)

@@ -35,26 +35,14 @@ static bool ask(struct vault_connection *connection, Chancery__PayloadType type,
 	return true;
 }
 
-bool vault_action_propose(struct vault_connection *connection, Chancery__ActionKind kind,
-			  const struct ch_action_field *fields, size_t count, ProtobufCMessage **reply,
-			  struct ch_error *err)
+bool vault_action_propose(struct vault_connection *connection, const struct ch_action_ask *asked,
+			  ProtobufCMessage **reply, struct ch_error *err)
 {
-	Chancery__ProposeActionRequest request = CHANCERY__PROPOSE_ACTION_REQUEST__INIT;
-	Chancery__ActionField asked[CH_ACTION_FIELDS_CAP], *list[CH_ACTION_FIELDS_CAP];
+	struct ch_action_proposal proposal;
 
-	if (count > CH_ACTION_FIELDS_CAP)
-		return ch_fail(err, CH_INVALID, "an action of %zu fields, at most %d allowed", count,
-			       CH_ACTION_FIELDS_CAP);
-	for (size_t i = 0; i < count; i++) {
-		chancery__action_field__init(&asked[i]);
-		asked[i].name = fields[i].name;
-		asked[i].value = fields[i].value;
-		list[i] = &asked[i];
-	}
-	request.kind = kind;
-	request.fields = list;
-	request.n_fields = count;
-	return ask(connection, CHANCERY__PAYLOAD_TYPE__PAYLOAD_PROPOSE_ACTION, &request.base, reply, err);
+	return ch_action_propose(asked, &proposal, err) &&
+	       ask(connection, CHANCERY__PAYLOAD_TYPE__PAYLOAD_PROPOSE_ACTION, &proposal.request.base, reply,
+		   err);
 }
 
 bool vault_action_get(struct vault_connection *connection, const char *id, ProtobufCMessage **reply,
@@ -105,7 +93,9 @@ bool vault_action_approved(struct vault_connection *connection, Chancery__Action
 {
 	const Chancery__Action *answered;
 
-	if (!vault_action_propose(connection, kind, fields, count, &action->reply, err))
+	const struct ch_action_ask asked = { .kind = kind, .fields = fields, .count = count };
+
+	if (!vault_action_propose(connection, &asked, &action->reply, err))
 		return false;
 	answered = vault_action_of(action->reply);
 	if (strcmp(answered->state, "approved") != 0)

@@ -27,8 +27,7 @@ CH_MUST_USE bool vault_action_approved(struct vault_connection *connection, Chan
 const Chancery__Action *vault_action_of(const ProtobufCMessage *reply); /* borrowed from the reply */
 
 /* A new action, or the one that is open already. */
-CH_MUST_USE bool vault_action_propose(struct vault_connection *connection, Chancery__ActionKind kind,
-				      const struct ch_action_field *fields, size_t count,
+CH_MUST_USE bool vault_action_propose(struct vault_connection *connection, const struct ch_action_ask *asked,
 				      ProtobufCMessage **reply, struct ch_error *err);
 CH_MUST_USE bool vault_action_get(struct vault_connection *connection, const char *id,
 				  ProtobufCMessage **reply, struct ch_error *err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vault_approve.c: `chancery vault approve`: an officer's approval where there is no gateway, such as at an
  * offline root. */
+#include "action_view.h"
 #include "client.h"
 #include "officer_key.h"
 #include "output.h"
@@ -91,13 +92,16 @@ static bool approve_one(struct cli *cli, struct vault_connection *connection, st
 	    !vault_action_check(vault_action_of(reply), &document, err))
 		return false;
 	action = vault_action_of(reply);
-	fprintf(stderr, "%.*s\n", (int)action->document.len, (const char *)action->document.data);
+	if (!action_view_show(stderr, ch_view(action->document.data, action->document.len),
+			      ch_view(action->content.data, action->content.len), err))
+		return false;
 	if (strcmp(action->state, "open") != 0 || vault_action_has(action, officer_key_holder(key)->name)) {
 		fprintf(stderr, "Nothing to sign.\n");
 		print_action(cli, action);
 		return true;
 	}
-	if (!officer_key_sign(key, ch_view(action->document.data, action->document.len), &signature, err) ||
+	if (!action_view_confirm(cli, officer_key_holder(key)->name, err) ||
+	    !officer_key_sign(key, ch_view(action->document.data, action->document.len), &signature, err) ||
 	    !vault_action_approve(connection, action, officer_key_certificate(key), ch_view_of(&signature),
 				  &after, err))
 		return false;

@@ -64,35 +64,58 @@ static bool open_bus(struct vault_connection *connection, const struct ch_conf_s
 						  .system_ca = (char *)(uintptr_t)system_ca /* only read */ };
 
 	return ch_identity_load(&files, "operator", NULL, &connection->identity, err) &&
-	       ch_bus_client_open("vault", addresses, connection->identity, &files, ch_clock_system(), NULL,
+	       ch_bus_client_open("vault", addresses, connection->identity, ch_clock_system(), NULL,
 				  &connection->bus, err);
 }
 
-bool vault_connection_open(struct cli *cli, struct vault_connection **connection, struct ch_error *err)
+static void free_addresses(struct ch_conf_strings *addresses)
+{
+	for (size_t i = 0; i < addresses->count; i++)
+		free(addresses->items[i]);
+	free(addresses->items);
+}
+CH_DEFINE_AUTO_VALUE(addresses, struct ch_conf_strings, free_addresses)
+
+static bool open_at(struct cli *cli, const struct ch_conf_strings *addresses,
+		    struct vault_connection **connection, struct ch_error *err)
 {
 	CH_AUTO(vault_connection) made = ch_alloc(sizeof(*made));
-	struct ch_conf_strings addresses = CH_NONE;
 	const char *identity, *system_ca;
-	bool opened;
 
-	if (!ch_log_set_level("warn", err)) /* that a connection stands is no news to a person */
+	if (!ch_log_set_level("warn", err) || /* that a connection stands is no news to a person */
+	    !cli_require(cli, "identity", &identity, err) || !cli_require(cli, "system-ca", &system_ca, err))
 		return false;
 	made->tenant = cli_value_or(cli, "tenant", "default");
-	opened = find_addresses(cli, &addresses, err) && cli_require(cli, "identity", &identity, err) &&
-		 cli_require(cli, "system-ca", &system_ca, err);
-	if (opened) {
-		made->certificate = ch_format("%s/certificate.pem", identity);
-		made->key = ch_format("%s/key.pem", identity);
-		opened = open_bus(made, &addresses, system_ca, err);
-	}
-	for (size_t i = 0; i < addresses.count; i++)
-		free(addresses.items[i]);
-	free(addresses.items);
-	if (!opened)
+	made->certificate = ch_format("%s/certificate.pem", identity);
+	made->key = ch_format("%s/key.pem", identity);
+	if (!open_bus(made, addresses, system_ca, err))
 		return false;
 	made->client = ch_vault_client_new(made->bus);
 	*connection = CH_STEAL(made);
 	return true;
+}
+
+bool vault_connection_open(struct cli *cli, struct vault_connection **connection, struct ch_error *err)
+{
+	CH_AUTO(addresses) addresses = CH_NONE;
+
+	return find_addresses(cli, &addresses, err) && open_at(cli, &addresses, connection, err);
+}
+
+bool vault_connection_open_one(struct cli *cli, size_t index, char **address,
+			       struct vault_connection **connection, struct ch_error *err)
+{
+	CH_AUTO(addresses) addresses = CH_NONE;
+	struct ch_conf_strings one;
+
+	*connection = NULL;
+	if (!find_addresses(cli, &addresses, err))
+		return false;
+	if (index >= addresses.count)
+		return true;
+	*address = ch_strdup(addresses.items[index]);
+	one = (struct ch_conf_strings){ &addresses.items[index], 1 };
+	return open_at(cli, &one, connection, err);
 }
 
 struct ch_vault_client *vault_connection_client(const struct vault_connection *connection)

@@ -17,6 +17,10 @@ struct vault_connection;
 /* From --vault, --identity and --system-ca. CH_INVALID names what is missing, CH_NOT_FOUND the file. */
 CH_MUST_USE bool vault_connection_open(struct cli *cli, struct vault_connection **connection,
 				       struct ch_error *err);
+/* The same for the `index`th of the addresses alone, which *address names (the caller frees it). There is
+ * none: true, and *connection is NULL. */
+CH_MUST_USE bool vault_connection_open_one(struct cli *cli, size_t index, char **address,
+					   struct vault_connection **connection, struct ch_error *err);
 /* Typed calls over the same bus; the connection's own. */
 struct ch_vault_client *vault_connection_client(const struct vault_connection *connection);
 void vault_connection_close(struct vault_connection *connection); /* NULL is fine */

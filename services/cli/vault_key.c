@@ -33,6 +33,8 @@ static const struct cli_column show_columns[] = {
 	{ "Quota per hour", "quota_per_hour" },
 	{ "Approvals required", "approvals_required" },
 	{ "Audit", "audit_mode" },
+	{ "Extra extensions", "extra_extensions" },
+	{ "Signatures unverified", "signatures_unverified" },
 };
 
 /* PURPOSE_CA_CERTIFICATE → "ca-certificate" */
@@ -86,6 +88,10 @@ static void add_policy(cJSON *object, const Chancery__KeyPolicy *policy)
 	add_limit(object, "approvals_required", policy->approvals_required);
 	if (policy->audit_mode[0])
 		cJSON_AddStringToObject(object, "audit_mode", policy->audit_mode);
+	if (policy->n_extra_extensions)
+		add_texts(object, "extra_extensions", policy->extra_extensions, policy->n_extra_extensions);
+	if (policy->signatures_unverified)
+		cJSON_AddBoolToObject(object, "signatures_unverified", true);
 }
 
 static cJSON *key_object(const Chancery__Key *key)

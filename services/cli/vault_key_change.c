@@ -7,13 +7,13 @@
 #include "vault_action.h"
 #include "vault_key.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include "mem/new_file.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #define PATIENCE_US (60 * CH_SECOND) /* a key is destroyed in several HSMs */
 
@@ -130,14 +130,14 @@ bool cli_vault_key_destroy(struct cli *cli, struct ch_error *err)
 /* A policy as the options make it: what they do not name stays. Strings are borrowed, the lists owned. */
 struct wanted {
 	Chancery__KeyPolicy policy;
-	char *texts[2];
-	char *items[2][16];
+	char *texts[3];
+	char *items[3][16];
 };
 
 static void wanted_free(struct wanted *wanted)
 {
-	free(wanted->texts[0]);
-	free(wanted->texts[1]);
+	for (size_t i = 0; i < CH_COUNT(wanted->texts); i++)
+		free(wanted->texts[i]);
 }
 CH_DEFINE_AUTO_VALUE(wanted, struct wanted, wanted_free)
 
@@ -177,17 +177,21 @@ static bool read_wanted(struct cli *cli, const Chancery__Key *key, struct wanted
 			struct ch_error *err)
 {
 	Chancery__KeyPolicy *policy = &wanted->policy;
-	const char *mode = cli_value(cli, "audit");
+	const char *mode = cli_value(cli, "audit"), *verify = cli_value(cli, "verify-signatures");
 
 	if (key->policy)
 		*policy = *key->policy;
 	else
 		chancery__key_policy__init(policy);
+	if (verify)
+		policy->signatures_unverified = strcmp(verify, "no") == 0;
 	if (mode)
 		policy->audit_mode = (char *)(uintptr_t)(strcmp(mode, "purpose") == 0 ? "" : mode);
 	return set_list(wanted, 0, cli_value(cli, "callers"), &policy->callers, &policy->n_callers, err) &&
 	       set_list(wanted, 1, cli_value(cli, "signature-algorithms"), &policy->signature_algorithms,
 			&policy->n_signature_algorithms, err) &&
+	       set_list(wanted, 2, cli_value(cli, "extra-extensions"), &policy->extra_extensions,
+			&policy->n_extra_extensions, err) &&
 	       cli_number(cli, "max-validity", policy->max_validity_seconds, 0, INT64_MAX,
 			  &policy->max_validity_seconds, err) &&
 	       set_number(cli, "quota-burst", &policy->quota_burst, err) &&
@@ -218,6 +222,7 @@ static bool policy_approved(struct order *order, const Chancery__KeyPolicy *poli
 	CH_AUTO(ch_string) per_hour = ch_format("%u", policy->quota_per_hour);
 	CH_AUTO(ch_string) approvals = ch_format("%u", policy->approvals_required);
 	CH_AUTO(ch_string) mode = ch_strdup(policy->audit_mode[0] ? policy->audit_mode : "-");
+	CH_AUTO(ch_string) extensions = list_text(policy->extra_extensions, policy->n_extra_extensions);
 	const struct ch_action_field fields[] = {
 		{ "key", order->key->key_id },
 		{ "policy-version", version },
@@ -228,6 +233,8 @@ static bool policy_approved(struct order *order, const Chancery__KeyPolicy *poli
 		{ "quota-per-hour", per_hour },
 		{ "approvals-required", approvals },
 		{ "audit-mode", mode },
+		{ "extra-extensions", extensions },
+		{ "verify-signatures", (char *)(uintptr_t)(policy->signatures_unverified ? "no" : "yes") },
 	};
 
 	return approved(order, CHANCERY__ACTION_KIND__ACTION_CHANGE_KEY_POLICY, fields, CH_COUNT(fields),
@@ -256,30 +263,15 @@ bool cli_vault_key_set_policy(struct cli *cli, struct ch_error *err)
 
 /* --- export --- */
 
-/* A file that was there before is somebody's: it stays. */
-static bool write_new(const char *path, struct ch_view content, struct ch_error *err)
-{
-	CH_AUTO(ch_fd) file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
-
-	if (file < 0)
-		return ch_fail_errno(err, CH_CONFLICT, errno, "--out '%s'", path);
-	if (write(file, content.data, content.size) != (ssize_t)content.size || fsync(file) != 0)
-		return ch_fail_errno(err, CH_INTERNAL, errno, "--out '%s'", path);
-	return true;
-}
-
-bool cli_vault_key_export(struct cli *cli, struct ch_error *err)
+static bool export_to(struct cli *cli, struct ch_new_file *out, struct ch_error *err)
 {
 	Chancery__ExportKeyRequest request = CHANCERY__EXPORT_KEY_REQUEST__INIT;
 	const Chancery__ExportKeyReply *exported;
 	CH_AUTO(order) order = CH_NONE;
 	CH_AUTO(ch_proto) reply = NULL;
-	const char *path;
 
-	if (!cli_require(cli, "out", &path, err) || !begin(cli, &order, err))
+	if (!begin(cli, &order, err))
 		return false;
-	if (access(path, F_OK) == 0)
-		return ch_fail(err, CH_CONFLICT, "--out '%s' exists already", path);
 	const struct ch_action_field fields[] = { { "key", order.key->key_id } };
 	if (!approved(&order, CHANCERY__ACTION_KIND__ACTION_EXPORT_KEY, fields, CH_COUNT(fields), err))
 		return false;
@@ -290,8 +282,25 @@ bool cli_vault_key_export(struct cli *cli, struct ch_error *err)
 		  &reply, err))
 		return false;
 	exported = (const Chancery__ExportKeyReply *)reply;
-	if (!write_new(path, ch_view(exported->wrapped.data, exported->wrapped.len), err))
+	if (!ch_new_file_finish(out, ch_view(exported->wrapped.data, exported->wrapped.len), err))
 		return false;
 	vault_key_print(cli, exported->key);
 	return true;
+}
+
+/* A file that was there before is somebody's: it stays. The new one's place is taken before a key leaves the
+ * vault. */
+bool cli_vault_key_export(struct cli *cli, struct ch_error *err)
+{
+	CH_AUTO(ch_new_file) out = CH_NONE;
+	const char *path;
+	struct stat there;
+
+	if (!cli_require(cli, "out", &path, err))
+		return false;
+	if (lstat(path, &there) == 0)
+		return ch_fail(err, CH_CONFLICT, "--out '%s' exists already", path);
+	if (!ch_new_file_open(path, 0400, &out, err))
+		return ch_fail_in(err, "--out");
+	return export_to(cli, &out, err);
 }

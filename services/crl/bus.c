@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bus.c: what the gateway may ask: make a CRL now, show the newest. One dispatch table; generate.c does the
- * work. */
+/* bus.c: what may be asked on the bus: make a CRL now, show the newest. peers.c says by whom; generate.c does
+ * the work. */
 #include "crl.h"
 
 #include <string.h>
 
-#define REQUEST_CAP  4096
 #define REPLY_MARGIN CH_SECOND          /* of the caller's deadline, for the way back */
 #define DER_CAP      (24 * 1024 * 1024) /* of a reply; a larger CRL is fetched over HTTP */
 
@@ -57,8 +56,8 @@ static void let_others_follow(struct crl *crl)
 	ch_daemon_sleep(crl->daemon, crl->config->follow_interval_us * 5 / 4);
 }
 
-static bool generate(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
-		     struct ch_error *err)
+bool crl_handle_generate(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+			 struct ch_error *err)
 {
 	struct crl *crl = state;
 	const Chancery__GenerateCrlRequest *wanted = (const Chancery__GenerateCrlRequest *)request->payload;
@@ -88,8 +87,8 @@ static bool generate(void *state, const struct ch_bus_request *request, Protobuf
 	return made;
 }
 
-static bool show(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
-		 struct ch_error *err)
+bool crl_handle_get(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+		    struct ch_error *err)
 {
 	struct crl *crl = state;
 	const Chancery__GetCrlRequest *wanted = (const Chancery__GetCrlRequest *)request->payload;
@@ -110,18 +109,11 @@ static bool show(void *state, const struct ch_bus_request *request, ProtobufCMes
 bool crl_bus_start(struct crl *crl, struct ch_identity *identity, struct ch_bus_server **server,
 		   struct ch_error *err)
 {
-	static const struct ch_bus_route routes[] = {
-		{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_GENERATE_CRL, &chancery__generate_crl_request__descriptor,
-		  CH_FROM_GATEWAY, REQUEST_CAP, CHANCERY__PAYLOAD_TYPE__PAYLOAD_CRL_REPLY, generate },
-		{ CHANCERY__PAYLOAD_TYPE__PAYLOAD_GET_CRL, &chancery__get_crl_request__descriptor,
-		  CH_FROM_GATEWAY, REQUEST_CAP, CHANCERY__PAYLOAD_TYPE__PAYLOAD_CRL_REPLY, show },
-	};
 	struct ch_bus_server_options options = { .listen = &crl->config->common.bus,
 						 .identity = identity,
-						 .identity_files = &crl->config->common.identity,
 						 .clock = crl->clock,
-						 .routes = routes,
-						 .route_count = CH_COUNT(routes),
+						 .routes = crl_routes,
+						 .route_count = crl_route_count,
 						 .state = crl,
 						 .refusal = ch_audit_bus_refusal,
 						 .refusal_state = crl->audit,

@@ -3,7 +3,8 @@
 #include "crl.h"
 
 static const struct ch_conf_field fields[] = {
-	CH_DAEMON_COMMON_FIELDS(struct crl_config),
+	/* Of the peers, those in peers.c are called; the other names may stand there as ever. */
+	CH_DAEMON_COMMON_FIELDS(struct crl_config, "vault|issuer|crl|audit"),
 	CH_CONF_SUB(struct crl_config, http, &ch_http_schema),
 	CH_CONF_NAMED("follow_interval", struct crl_config, follow_interval_us, CH_CONF_DURATION,
 		      .default_text = "200ms", .min = 10 * CH_MILLISECOND, .max = CH_MINUTE,

@@ -3,11 +3,13 @@
  * crl.h: the CRL daemon. Each CA's full CRL (RFC 5280 §5) is made on schedule and on demand, by whichever
  * instance holds the CA's lease, and served from memory by every instance.
  *
- *   schedule.c  what is due at time t (pure)             generate.c  one CRL in numbered steps
- *   lease.c     who may make it                          publish.c   what is served, in memory
- *   store.c     every SQL statement                      upkeep.c    threads: follow, generate, send audit
- * events follow.c    the database's newest into memory        http.c      /crl/{ca}.crl, /ca/{ca}.cer bus.c
- * GenerateCrl, GetCrl                      libcommon/issuance/crl.c  TBSCertList, entry by entry
+ *   schedule.c  what is due at time t (pure)    generate.c  one CRL in numbered steps
+ *   lease.c     who may make it                 contain.c   what the last one had stays in it
+ *   store.c     every SQL statement             publish.c   what is served, in memory
+ *   follow.c    the database's newest there     upkeep.c    threads: follow, generate
+ *   event.c     audit events of a list
+ *   bus.c       GenerateCrl, GetCrl             http.c      /crl/{ca}.crl, /ca/{ca}.cer
+ *   libcommon/issuance/crl.c: TBSCertList, entry by entry
  */
 #ifndef CHANCERY_CRL_H
 #define CHANCERY_CRL_H
@@ -17,8 +19,10 @@
 #include "crl.pb-c.h"
 #include "daemon/daemon.h"
 #include "db/db.h"
+#include "db/lease.h"
 #include "http/http.h"
 #include "issuance/crl.h"
+#include "outbox/outbox.h"
 #include "vaultclient/vaultclient.h"
 #include "x509/x509.h"
 
@@ -74,6 +78,8 @@ struct crl_states {
 	struct crl_state *items;
 	size_t count;
 };
+void crl_state_free(struct crl_state *state);
+CH_DEFINE_AUTO_VALUE(crl_state, struct crl_state, crl_state_free)
 void crl_states_free(struct crl_states *states);
 CH_DEFINE_AUTO_VALUE(crl_states, struct crl_states, crl_states_free)
 
@@ -88,6 +94,7 @@ struct crl {
 	struct ch_db *db;
 	struct ch_vault_client *vault;
 	struct ch_audit_client *audit;
+	struct ch_outbox *outbox;
 	struct crl_board *board;
 	struct crl_upkeep *upkeep;
 	struct ch_metrics *metrics;
@@ -105,23 +112,13 @@ int64_t crl_this_update(int64_t now_us, const struct crl_record *newest);
 
 /* --- lease.c --- */
 
-/* The right to make one CA's CRL. It only saves work and orders who is first: what makes a number twice
- * impossible is the primary key of crls. Lost when it is not renewed in time. */
-struct crl_lease {
-	struct ch_db *db;
-	int64_t ca_id;
-	int64_t length_us;
-	int64_t renewed_us; /* monotonic */
-	char holder[96];    /* "<instance>/<random>": another for each taking */
-};
-/* Waits until it is free, up to wait_us; *lease stays NULL where another holds it still. The daemon stopping
- * ends the wait too. */
-CH_MUST_USE bool crl_lease_take(struct crl *crl, int64_t ca_id, int64_t wait_us, struct crl_lease **lease,
+/*
+ * The right to make one CA's CRL. What makes a number twice impossible is the primary key of crls. Waits
+ * until it is free, up to wait_us; *lease stays NULL where another holds it still. The daemon stopping ends
+ * the wait too.
+ */
+CH_MUST_USE bool crl_lease_take(struct crl *crl, int64_t ca_id, int64_t wait_us, struct ch_lease **lease,
 				struct ch_error *err);
-/* Call now and then: renews when a third of its length has passed. CH_UNAVAILABLE: it was lost. */
-CH_MUST_USE bool crl_lease_renew(struct crl_lease *lease, struct ch_error *err);
-void crl_lease_release(struct crl_lease *lease); /* NULL is fine */
-CH_DEFINE_AUTO_POINTER(crl_lease, struct crl_lease, crl_lease_release)
 
 /* --- generate.c --- */
 
@@ -143,6 +140,59 @@ struct crl_demand {
 CH_MUST_USE bool crl_generate(struct crl *crl, const struct crl_ca *ca, const struct crl_demand *demand,
 			      struct crl_record *made, struct ch_error *err);
 
+/* --- contain.c: CRL n+1 has the entries of CRL n but for those that may leave --- */
+
+#define CRL_KEPT_NAMED 20 /* serials of kept entries that an event names */
+/* The list that is being made. */
+struct crl_list {
+	struct ch_crl_builder builder;
+	struct crl_serial *listed; /* what is in it, where there is a list before; sorted by crl_contain */
+	size_t count, room;
+	uint64_t kept; /* entries that stay though the log does not, or not any more, say "revoked" */
+	struct ch_buffer kept_serials; /* hex, the first CRL_KEPT_NAMED of them */
+	struct ch_error unreadable;    /* why the list before could not be held against it; or no message */
+};
+CH_MUST_USE bool crl_list_add(struct crl_list *list, const struct ch_crl_entry *entry, struct ch_error *err);
+void crl_list_free(struct crl_list *list);
+CH_DEFINE_AUTO_VALUE(crl_list, struct crl_list, crl_list_free)
+
+/* What goes into making one list. */
+struct crl_making {
+	struct crl *crl;
+	const struct crl_ca *ca;         /* borrowed */
+	const struct crl_demand *demand; /* borrowed; NULL: the schedule */
+	struct ch_lease *lease;
+	struct crl_record previous; /* number 0: none */
+	struct crl_list list;
+};
+void crl_making_free(struct crl_making *making);
+CH_DEFINE_AUTO_VALUE(crl_making, struct crl_making, crl_making_free)
+
+/* The newest list that this instance or the database knows (number 0: none), whichever is newer: a database
+ * that was set back does not know what was published since. */
+CH_MUST_USE bool crl_previous(struct crl *crl, const struct crl_ca *ca, struct crl_record *previous,
+			      struct ch_error *err);
+/*
+ * Adds to the list those entries of the one before that are not in it and may not leave. An entry may leave
+ * where the log says that the hold was lifted, or where it was on a scheduled list beyond its certificate's
+ * end (RFC 5280 §3.3). What the log does not know, and a revocation that it has turned into something else,
+ * stay.
+ */
+CH_MUST_USE bool crl_contain(struct crl_making *making, struct ch_error *err);
+
+/* --- event.c: sealed for the transaction that publishes --- */
+struct crl_events { /* encoded SignedEvents; owned */
+	struct ch_bytes items[2];
+	size_t count;
+};
+void crl_events_free(struct crl_events *events);
+CH_DEFINE_AUTO_VALUE(crl_events, struct crl_events, crl_events_free)
+CH_MUST_USE bool crl_event_published(const struct crl_making *making, const struct crl_record *record,
+				     struct crl_events *events, struct ch_error *err);
+/* None where all entries of the list before are in it, or may leave. */
+CH_MUST_USE bool crl_event_contained(struct crl_making *making, const struct crl_record *record,
+				     struct crl_events *events, struct ch_error *err);
+
 /* --- store.c --- */
 
 CH_MUST_USE bool crl_store_states(struct ch_db *db, struct crl_states *states, struct ch_error *err);
@@ -154,36 +204,33 @@ CH_MUST_USE bool crl_store_read(struct ch_db *db, int64_t ca_id, uint64_t number
 /* number 0 where no CRL was made for that request. */
 CH_MUST_USE bool crl_store_of_request(struct ch_db *db, int64_t ca_id, const uint8_t request_id[16],
 				      struct crl_record *record, struct ch_error *err);
-CH_MUST_USE bool crl_store_take_lease(struct ch_db *db, int64_t ca_id, const char *holder, int64_t length_us,
-				      bool *taken, struct ch_error *err);
-CH_MUST_USE bool crl_store_end_lease(struct ch_db *db, int64_t ca_id, const char *holder,
-				     struct ch_error *err);
-/* At start: what an earlier run of this instance held is free at once. */
-CH_MUST_USE bool crl_store_end_leases_of(struct ch_db *db, const char *instance, struct ch_error *err);
+extern const struct ch_lease_table crl_leases;
 
-/* Fills in number, this_update, next_update, made_by; abandons what a lost holder had reserved. */
-CH_MUST_USE bool crl_store_reserve(struct crl *crl, const struct crl_lease *lease, const struct crl_ca *ca,
+/* Fills in number, this_update, next_update, made_by: above those that are there on entry, and those of the
+ * database. Abandons what a lost holder had reserved. */
+CH_MUST_USE bool crl_store_reserve(struct crl *crl, const struct ch_lease *lease, const struct crl_ca *ca,
 				   const uint8_t *request_id, struct crl_record *record,
 				   struct ch_error *err);
 CH_MUST_USE bool crl_store_abandon(struct ch_db *db, const struct crl_ca *ca, uint64_t number,
 				   struct ch_error *err);
 /* Reads head of the revocation log first, so that all up to it is among the entries; then every entry. */
-typedef bool (*crl_store_each)(void *context, const struct ch_crl_entry *entry, struct ch_error *err);
 CH_MUST_USE bool crl_store_revoked(struct ch_db *db, const struct crl_ca *ca, int64_t *log_sequence,
-				   crl_store_each each, bool (*batch)(void *context, struct ch_error *err),
+				   ch_crl_each each, bool (*batch)(void *context, struct ch_error *err),
 				   void *context, struct ch_error *err);
-/* One transaction: published, its audit event in the outbox, old DERs dropped. CH_UNAVAILABLE where the lease
- * was lost. */
-CH_MUST_USE bool crl_store_publish(struct ch_db *db, const struct crl_lease *lease, const struct crl_ca *ca,
-				   const struct crl_record *record, struct ch_view signed_event,
-				   struct ch_error *err);
+enum crl_action { CRL_NOT_KNOWN, CRL_REVOKED /* or suspended */, CRL_REINSTATED };
+struct crl_standing {
+	enum crl_action action;
+	bool over; /* was on a scheduled list beyond its end */
+};
+/* What the revocation log says of each serial (hex) now. */
+CH_MUST_USE bool crl_store_standings(struct ch_db *db, const struct crl_ca *ca, const char *const *serials,
+				     size_t count, struct crl_standing *standings, struct ch_error *err);
 
-/* Hands up to 100 waiting events of this service to `send`; those are deleted when it succeeded. *sent: how
- * many. */
-typedef bool (*crl_store_send)(void *context, const struct ch_view *signed_events, size_t count,
-			       struct ch_error *err);
-CH_MUST_USE bool crl_store_outbox(struct ch_db *db, crl_store_send send, void *context, size_t *sent,
-				  struct ch_error *err);
+/* One transaction: published, its audit events in the outbox, old DERs dropped. CH_UNAVAILABLE where the
+ * lease was lost. */
+CH_MUST_USE bool crl_store_publish(struct ch_db *db, const struct ch_lease *lease, const struct crl_ca *ca,
+				   const struct crl_record *record, const struct crl_events *events,
+				   struct ch_error *err);
 
 /* --- publish.c: what is served --- */
 
@@ -194,7 +241,8 @@ struct crl_document {
 	struct ch_bytes der;
 	char etag[96];
 	int64_t modified_us;
-	int64_t fresh_until_us; /* when a newer one is expected */
+	int64_t fresh_until_us;   /* when a newer one is expected, or this one ends */
+	int64_t longest_fresh_us; /* and no longer than this from any moment on */
 };
 /* One CA's public face. Borrowed views of the board under its lock. */
 struct crl_board *crl_board_new(struct ch_metrics *metrics);
@@ -204,6 +252,8 @@ void crl_board_free(struct crl_board *board);
 void crl_board_put(struct crl_board *board, const struct crl_ca *ca, const struct crl_record *record);
 /* Drops CAs that are not among those ids (retired and expired). */
 void crl_board_keep(struct crl_board *board, const struct crl_states *states);
+/* A copy of the list that is up, without what only the database knows; number 0 where there is none. */
+void crl_board_newest(struct crl_board *board, int64_t ca_id, struct crl_record *record);
 /* Is this CA up with this very certificate and this number or a newer one? */
 bool crl_board_is_current(struct crl_board *board, const struct crl_ca *ca, uint64_t number);
 enum crl_document_kind { CRL_DOCUMENT_CRL, CRL_DOCUMENT_CERTIFICATE };
@@ -219,18 +269,28 @@ CH_DEFINE_AUTO_POINTER(crl_board, struct crl_board, crl_board_free)
  * frees them). */
 CH_MUST_USE bool crl_follow(struct crl *crl, struct crl_states *states, struct ch_error *err);
 
-/* --- upkeep.c: follows, generates what is due, sends the outbox; each on a thread of its own. --- */
+/* --- upkeep.c: follows, and generates what is due; each on a thread of its own. --- */
 CH_MUST_USE bool crl_upkeep_start(struct crl *crl, struct ch_error *err);
-void crl_upkeep_wake(struct crl *crl); /* there is something in the outbox */
 void crl_upkeep_stop(struct crl *crl); /* after ch_daemon_wait returned */
 
+/* --- peers.c: who may ask it for what, and whom it calls --- */
+extern const struct ch_bus_route crl_routes[];
+extern const size_t crl_route_count;
+extern const struct ch_bus_peer crl_peers[];
+extern const size_t crl_peer_count;
+
 /* --- bus.c, http.c --- */
+bool crl_handle_generate(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+			 struct ch_error *err);
+bool crl_handle_get(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
+		    struct ch_error *err);
 CH_MUST_USE bool crl_bus_start(struct crl *crl, struct ch_identity *identity, struct ch_bus_server **server,
 			       struct ch_error *err);
 CH_MUST_USE bool crl_http_start(struct crl *crl, struct ch_http_server **server, struct ch_error *err);
 
-/* --- validators.c (pure): conditional requests (RFC 9110 §13) --- */
-void crl_http_date(int64_t time_us, char text[40]);
+/* --- validators.c (pure): conditional requests (RFC 9110 §13), and how long a copy is fresh --- */
+/* Seconds that a cache may keep the document from now on: never past its nextUpdate or notAfter. */
+int64_t crl_max_age(const struct crl_document *document, int64_t now_us);
 /* Is a copy with these validators still the current one? Header values may be NULL. */
 bool crl_not_modified(const struct crl_document *document, const char *if_none_match,
 		      const char *if_modified_since);

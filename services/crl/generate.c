@@ -11,43 +11,44 @@
 #define SIGN_TIMEOUT (20 * CH_SECOND)
 
 struct collecting {
-	struct ch_crl_builder builder;
-	struct crl_lease *lease;
+	struct crl_list *list;
+	struct ch_lease *lease;
 };
 
 static bool add_entry(void *context, const struct ch_crl_entry *entry, struct ch_error *err)
 {
 	struct collecting *collecting = context;
 
-	return ch_crl_add(&collecting->builder, entry, err);
+	return crl_list_add(collecting->list, entry, err);
 }
 
 static bool keep_lease(void *context, struct ch_error *err)
 {
 	struct collecting *collecting = context;
 
-	return crl_lease_renew(collecting->lease, err);
+	return ch_lease_renew(collecting->lease, err);
 }
 
 /* The database is read after the number is reserved: what was acknowledged before this call began is in it.
  */
-static bool build(struct crl *crl, const struct crl_ca *ca, struct crl_lease *lease,
-		  struct crl_record *record, struct ch_bytes *tbs, struct ch_error *err)
+static bool build(struct crl_making *making, struct crl_record *record, struct ch_bytes *tbs,
+		  struct ch_error *err)
 {
+	const struct crl_ca *ca = making->ca;
 	const struct ch_crl_issuer issuer = { .algorithm = ca->algorithm,
 					      .subject_der = ch_view_of(&ca->subject_der),
 					      .key_identifier = ch_view_of(&ca->key_identifier) };
-	struct collecting collecting = { .lease = lease };
-	bool read;
+	struct collecting collecting = { .list = &making->list, .lease = making->lease };
+	struct ch_crl_builder *builder = &making->list.builder;
 
-	ch_crl_begin(&collecting.builder, &issuer, record->this_update_us, record->next_update_us);
-	read = crl_store_revoked(crl->db, ca, &record->log_sequence, add_entry, keep_lease, &collecting, err);
-	if (read) {
-		record->entries = collecting.builder.entries;
-		*tbs = ch_crl_finish(&collecting.builder, &issuer, record->number);
-	}
-	ch_crl_builder_free(&collecting.builder);
-	return read;
+	ch_crl_begin(builder, &issuer, record->this_update_us, record->next_update_us);
+	if (!crl_store_revoked(making->crl->db, ca, &record->log_sequence, add_entry, keep_lease, &collecting,
+			       err) ||
+	    !crl_contain(making, err))
+		return false;
+	record->entries = builder->entries;
+	*tbs = ch_crl_finish(builder, &issuer, record->number);
+	return true;
 }
 
 /* What the vault returns is checked before anybody sees it: a wrong signature would be served to everyone for
@@ -72,45 +73,17 @@ static bool sign(struct crl *crl, const struct crl_ca *ca, const struct crl_dema
 	return true;
 }
 
-static bool seal_event(struct crl *crl, const struct crl_ca *ca, const struct crl_demand *demand,
-		       const struct crl_record *record, struct ch_bytes *signed_event, struct ch_error *err)
-{
-	char number[24], entries[24], this_update[CH_TIME_TEXT_SIZE], next_update[CH_TIME_TEXT_SIZE],
-		sequence[24];
-	const struct ch_audit_detail details[] = {
-		{ "crl_number", number },
-		{ "entries", entries },
-		{ "this_update", ch_time_text(record->this_update_us, this_update) },
-		{ "next_update", ch_time_text(record->next_update_us, next_update) },
-		{ "log_sequence", sequence },
-		{ "occasion", demand ? "demand" : "schedule" },
-	};
-	struct ch_audit_event event = { .type = "crl.published",
-					.outcome = "success",
-					.tenant = ca->tenant,
-					.actor = demand ? demand->actor : crl->config->common.instance,
-					.subject = ca->name,
-					.message_id = demand ? demand->message_id : NULL,
-					.trace_id = demand ? demand->trace_id : NULL,
-					.details = details,
-					.detail_count = CH_COUNT(details) };
-
-	snprintf(number, sizeof(number), "%" PRIu64, record->number);
-	snprintf(entries, sizeof(entries), "%" PRIu64, record->entries);
-	snprintf(sequence, sizeof(sequence), "%" PRId64, record->log_sequence);
-	return ch_audit_seal(crl->audit, &event, signed_event, err);
-}
-
 /* From the reserved number to the published CRL. */
-static bool make(struct crl *crl, const struct crl_ca *ca, const struct crl_demand *demand,
-		 struct crl_lease *lease, struct crl_record *record, struct ch_error *err)
+static bool make(struct crl_making *making, struct crl_record *record, struct ch_error *err)
 {
-	CH_AUTO(ch_bytes) tbs = CH_NONE, signed_event = CH_NONE;
+	CH_AUTO(ch_bytes) tbs = CH_NONE;
+	CH_AUTO(crl_events) events = CH_NONE;
 
-	return build(crl, ca, lease, record, &tbs, err) &&
-	       sign(crl, ca, demand, ch_view_of(&tbs), &record->der, err) &&
-	       seal_event(crl, ca, demand, record, &signed_event, err) &&
-	       crl_store_publish(crl->db, lease, ca, record, ch_view_of(&signed_event), err);
+	return build(making, record, &tbs, err) &&
+	       sign(making->crl, making->ca, making->demand, ch_view_of(&tbs), &record->der, err) &&
+	       crl_event_published(making, record, &events, err) &&
+	       crl_event_contained(making, record, &events, err) &&
+	       crl_store_publish(making->crl->db, making->lease, making->ca, record, &events, err);
 }
 
 /* Under the lease: is there still something to do? *record is what is there already where not (its number is
@@ -144,6 +117,13 @@ static void count(struct crl *crl, const char *outcome, int64_t began_us)
 			  ch_monotonic_us() - began_us);
 }
 
+void crl_making_free(struct crl_making *making)
+{
+	ch_lease_release(CH_STEAL(making->lease));
+	crl_record_free(&making->previous);
+	crl_list_free(&making->list);
+}
+
 static void abandon(struct crl *crl, const struct crl_ca *ca, uint64_t number)
 {
 	struct ch_error err;
@@ -154,11 +134,23 @@ static void abandon(struct crl *crl, const struct crl_ca *ca, uint64_t number)
 			    err.message);
 }
 
+static bool reserve(struct crl_making *making, struct crl_record *record, struct ch_error *err)
+{
+	const struct crl_demand *demand = making->demand;
+
+	if (!crl_previous(making->crl, making->ca, &making->previous, err))
+		return false;
+	record->number = making->previous.number;
+	record->this_update_us = making->previous.this_update_us;
+	return crl_store_reserve(making->crl, making->lease, making->ca, demand ? demand->request_id : NULL,
+				 record, err);
+}
+
 bool crl_generate(struct crl *crl, const struct crl_ca *ca, const struct crl_demand *demand,
 		  struct crl_record *made, struct ch_error *err)
 {
-	CH_AUTO(crl_lease) lease = NULL;
 	CH_AUTO(crl_record) record = CH_NONE;
+	CH_AUTO(crl_making) making = { .crl = crl, .ca = ca, .demand = demand };
 	int64_t began = ch_monotonic_us();
 
 	if (!ca->algorithm)
@@ -166,9 +158,9 @@ bool crl_generate(struct crl *crl, const struct crl_ca *ca, const struct crl_dem
 			       "CA '%s' has a key algorithm that this build does not know", ca->name);
 
 	/* 1. One instance at a time. */
-	if (!crl_lease_take(crl, ca->ca_id, demand ? demand->wait_us : 0, &lease, err))
+	if (!crl_lease_take(crl, ca->ca_id, demand ? demand->wait_us : 0, &making.lease, err))
 		return ch_fail_in(err, "CRL of '%s'", ca->name);
-	if (!lease)
+	if (!making.lease)
 		return !demand ||
 		       ch_fail(err, CH_UNAVAILABLE, "another instance is making the CRL of '%s'", ca->name);
 
@@ -183,12 +175,12 @@ bool crl_generate(struct crl *crl, const struct crl_ca *ca, const struct crl_dem
 
 	/* 3. The database knows the number before anything is signed under it: it can never be made twice. */
 	record.scheduled = !demand;
-	if (!crl_store_reserve(crl, lease, ca, demand ? demand->request_id : NULL, &record, err))
+	if (!reserve(&making, &record, err))
 		return ch_fail_in(err, "CRL of '%s'", ca->name);
 
-	/* 4. Build, sign, publish with its audit event; then it may be told. A failure gives the number up.
+	/* 4. Build, sign, publish with its audit events; then it may be told. A failure gives the number up.
 	 */
-	if (!make(crl, ca, demand, lease, &record, err)) {
+	if (!make(&making, &record, err)) {
 		abandon(crl, ca, record.number);
 		count(crl, "failed", began);
 		return ch_fail_in(err, "CRL %" PRIu64 " of '%s'", record.number, ca->name);
@@ -197,7 +189,7 @@ bool crl_generate(struct crl *crl, const struct crl_ca *ca, const struct crl_dem
 
 	/* 5. Served here at once, elsewhere as soon as they see it in the database. */
 	crl_board_put(crl->board, ca, &record);
-	crl_upkeep_wake(crl);
+	ch_outbox_wake(crl->outbox);
 	ch_log_info("CRL %" PRIu64 " of %s: %" PRIu64 " entries, %zu octets", record.number, ca->name,
 		    record.entries, record.der.size);
 	if (made)

@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CERTIFICATE_MAX_AGE (CH_HOUR / CH_SECOND)
-
 /* "example.crl" -> "example". False where the file name has another ending. */
 static bool ca_name(const char *file, const char *ending, char name[64])
 {
@@ -22,24 +20,14 @@ static bool ca_name(const char *file, const char *ending, char name[64])
 	return true;
 }
 
-/* A cache may keep a CRL until the next one is expected, not until its nextUpdate: that is what makes a
- * revocation known. */
-static int64_t max_age(const struct crl *crl, const struct crl_document *document)
-{
-	int64_t left = (document->fresh_until_us - ch_clock_now_us(crl->clock)) / CH_SECOND;
-
-	if (!document->fresh_until_us)
-		return CERTIFICATE_MAX_AGE;
-	return left > 0 ? left : 0;
-}
-
 static void add_validators(const struct crl *crl, const struct crl_document *document,
 			   struct ch_http_response *response)
 {
-	char modified[40], cache[64];
+	char modified[CH_HTTP_DATE_SIZE], cache[64];
 
-	crl_http_date(document->modified_us, modified);
-	snprintf(cache, sizeof(cache), "public, max-age=%lld", (long long)max_age(crl, document));
+	ch_http_date(document->modified_us, modified);
+	snprintf(cache, sizeof(cache), "public, max-age=%lld",
+		 (long long)crl_max_age(document, ch_clock_now_us(crl->clock)));
 	ch_http_add_header(response, "ETag", document->etag);
 	ch_http_add_header(response, "Last-Modified", modified);
 	ch_http_add_header(response, "Cache-Control", cache);
@@ -54,6 +42,7 @@ static void not_found(const struct ch_http_request *request, struct ch_http_resp
 	else
 		ch_fail(&err, CH_NOT_FOUND, "nothing is at '%.200s'", ch_http_path(request));
 	ch_http_respond_error(response, request, &err);
+	ch_http_add_header(response, "Cache-Control", "no-store");
 }
 
 static enum ch_http_result serve(struct crl *crl, struct ch_http_request *request,

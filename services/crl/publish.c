@@ -138,6 +138,15 @@ static void put_crl(struct face *face, struct crl_document *document, const stru
 	ch_metric_set(face->next_update, record->next_update_us / CH_SECOND);
 }
 
+/* A cache may keep a CRL until the next one is expected, not until its nextUpdate: that is what makes a
+ * revocation known. The last one of a CA is followed by none, and ends all the same. */
+static int64_t fresh_until(const struct crl_ca *ca, const struct crl_record *record)
+{
+	int64_t due_us = crl_due_at(ca, record);
+
+	return due_us < record->next_update_us ? due_us : record->next_update_us;
+}
+
 void crl_board_put(struct crl_board *board, const struct crl_ca *ca, const struct crl_record *record)
 {
 	struct crl_document *crl = NULL,
@@ -145,10 +154,13 @@ void crl_board_put(struct crl_board *board, const struct crl_ca *ca, const struc
 	struct face *face;
 
 	certificate->modified_us = ca->not_before_us;
+	certificate->fresh_until_us = ca->not_after_us;
+	certificate->longest_fresh_us = CERTIFICATE_MAX_AGE;
 	if (record->der.data) {
 		crl = new_document(board, ch_view_of(&record->der), record->number);
 		crl->modified_us = record->this_update_us;
-		crl->fresh_until_us = crl_due_at(ca, record);
+		crl->fresh_until_us = fresh_until(ca, record);
+		crl->longest_fresh_us = INT64_MAX;
 	}
 	pthread_mutex_lock(&board->lock);
 	face = find_or_add(board, ca);
@@ -180,6 +192,21 @@ void crl_board_keep(struct crl_board *board, const struct crl_states *states)
 			clear_face(&board->faces[i]);
 	}
 	board->count = kept;
+	pthread_mutex_unlock(&board->lock);
+}
+
+void crl_board_newest(struct crl_board *board, int64_t ca_id, struct crl_record *record)
+{
+	const struct face *face;
+
+	pthread_mutex_lock(&board->lock);
+	face = find(board, ca_id);
+	if (face && face->crl) {
+		record->number = face->number;
+		record->this_update_us = face->this_update_us;
+		record->next_update_us = face->next_update_us;
+		record->der = ch_bytes_copy(ch_view_of(&face->crl->der));
+	}
 	pthread_mutex_unlock(&board->lock);
 }
 

@@ -7,9 +7,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#define BATCH      1000
-#define OUTBOX_MAX 100
+#define BATCH 1000
 /* How long an entry stays beyond what RFC 5280 §3.3 asks for: clocks differ, and a revocation may commit
  * while the CRL that would have been its first is being read. */
 #define EXPIRED_GRACE (10 * CH_MINUTE)
@@ -25,7 +25,7 @@
 #define FROM_CAS                                                                                    \
 	" FROM cas c LEFT JOIN LATERAL (SELECT * FROM crls WHERE crls.ca_id = c.ca_id AND state = " \
 	"'published' "                                                                              \
-	"ORDER BY crl_number DESC LIMIT 1) k ON true WHERE c.state IN ('active', 'retired') AND "   \
+	"ORDER BY crl_number DESC LIMIT 1) k ON true WHERE c.state <> 'pending' AND "               \
 	"c.certificate_der IS NOT NULL"
 
 static const struct ch_statement states_statement = { "crl_states",
@@ -44,24 +44,7 @@ static const struct ch_statement of_request_statement = {
 	"SELECT " NEWEST_COLUMNS ", k.der FROM crls k WHERE k.ca_id = $1 AND k.request_id = $2 AND "
 	"k.state = 'published'"
 };
-static const struct ch_statement take_lease_statement = {
-	"crl_take_lease", "INSERT INTO crl_leases AS l (ca_id, holder, expires_at) VALUES ($1, $2, "
-			  "clock_timestamp() + $3 * interval '1 "
-			  "microsecond') ON CONFLICT (ca_id) DO UPDATE SET holder = excluded.holder, "
-			  "expires_at = excluded.expires_at WHERE "
-			  "l.holder = excluded.holder OR l.expires_at <= clock_timestamp()"
-};
-static const struct ch_statement end_lease_statement = {
-	"crl_end_lease", "UPDATE crl_leases SET expires_at = '-infinity' WHERE ca_id = $1 AND holder = $2"
-};
-static const struct ch_statement end_leases_of_statement = {
-	"crl_end_leases_of",
-	"UPDATE crl_leases SET expires_at = '-infinity' WHERE starts_with(holder, $1 || '/')"
-};
-/* The row lock keeps the lease ours until the transaction ends, however late it got. */
-static const struct ch_statement hold_lease_statement = {
-	"crl_hold_lease", "SELECT 1 FROM crl_leases WHERE ca_id = $1 AND holder = $2 FOR UPDATE"
-};
+const struct ch_lease_table crl_leases = CH_LEASE_TABLE("crl", "crl_leases", "ca_id");
 static const struct ch_statement abandon_lost_statement = {
 	"crl_abandon_lost",
 	"UPDATE crls SET state = 'abandoned', der = NULL WHERE ca_id = $1 AND state = 'reserved' "
@@ -88,13 +71,19 @@ static const struct ch_statement cutoff_statement = {
 	"SELECT max(this_update) FROM crls WHERE ca_id = $1 AND state = 'published' AND scheduled"
 };
 /* RFC 5280 §3.3: an entry stays until it was on one scheduled CRL beyond its certificate's end. $3 is the
- * last scheduled CRL's thisUpdate: who had expired by then was on that one. $2 prunes the partitions of
- * certificates long gone. */
+ * last scheduled CRL's thisUpdate: who had expired by then was on that one. $2 passes over those of
+ * certificates long gone. What is not known to have an end stays. */
 static const struct ch_statement revoked_statement = {
 	"crl_revoked",
-	"SELECT serial, status = 'suspended', revoked_at, revocation_reason, invalidity_date FROM "
-	"certificates WHERE ca_id = $1 AND status IN ('revoked', 'suspended') AND expiry_period >= $2 AND "
-	"($3 IS NULL OR not_after >= $3 OR revoked_at >= $3) ORDER BY expiry_period, serial"
+	"SELECT serial, action = 'suspended', revoked_at, reason, invalidity_date FROM revocations"
+	" WHERE ca_id = $1 AND action <> 'reinstated' AND expiry_period >= $2"
+	"  AND ($3 IS NULL OR not_after IS NULL OR not_after >= $3 OR revoked_at >= $3)"
+	" ORDER BY expiry_period, serial"
+};
+static const struct ch_statement standing_statement = {
+	"crl_standing",
+	"SELECT r.action, r.not_after, r.revoked_at FROM unnest($2::text[]) WITH ORDINALITY w (serial, place)"
+	" LEFT JOIN revocations r ON r.ca_id = $1 AND r.serial = decode(w.serial, 'hex') ORDER BY w.place"
 };
 static const struct ch_statement publish_statement = {
 	"crl_publish",
@@ -107,16 +96,6 @@ static const struct ch_statement prune_statement = {
 static const struct ch_statement outbox_insert_statement = {
 	"crl_outbox_insert", "INSERT INTO audit_outbox (service, signed_event) VALUES ('crl', $1)"
 };
-static const struct ch_statement outbox_read_statement = {
-	"crl_outbox_read",
-	"SELECT outbox_id, signed_event FROM audit_outbox WHERE service = 'crl' ORDER BY outbox_id "
-	"LIMIT $1 FOR UPDATE SKIP LOCKED"
-};
-static const struct ch_statement outbox_delete_statement = {
-	"crl_outbox_delete",
-	"DELETE FROM audit_outbox WHERE service = 'crl' AND outbox_id = ANY ($1::bigint[])"
-};
-
 void crl_ca_free(struct crl_ca *ca)
 {
 	free(CH_STEAL(ca->tenant));
@@ -133,12 +112,16 @@ void crl_record_free(struct crl_record *record)
 	ch_bytes_free(&record->der);
 }
 
+void crl_state_free(struct crl_state *state)
+{
+	crl_ca_free(&state->ca);
+	crl_record_free(&state->newest);
+}
+
 void crl_states_free(struct crl_states *states)
 {
-	for (size_t i = 0; i < states->count; i++) {
-		crl_ca_free(&states->items[i].ca);
-		crl_record_free(&states->items[i].newest);
-	}
+	for (size_t i = 0; i < states->count; i++)
+		crl_state_free(&states->items[i]);
 	free(CH_STEAL(states->items));
 	states->count = 0;
 }
@@ -243,46 +226,6 @@ bool crl_store_of_request(struct ch_db *db, int64_t ca_id, const uint8_t request
 	return true;
 }
 
-/* --- leases --- */
-
-bool crl_store_take_lease(struct ch_db *db, int64_t ca_id, const char *holder, int64_t length_us, bool *taken,
-			  struct ch_error *err)
-{
-	CH_AUTO(ch_rows) rows = NULL;
-
-	if (!run(db, NULL, &take_lease_statement,
-		 CH_PARAMETERS(ch_param_int64(ca_id), ch_param_text(holder), ch_param_int64(length_us)),
-		 &rows, err))
-		return false;
-	*taken = ch_rows_affected(rows) == 1;
-	return true;
-}
-
-bool crl_store_end_lease(struct ch_db *db, int64_t ca_id, const char *holder, struct ch_error *err)
-{
-	return run(db, NULL, &end_lease_statement,
-		   CH_PARAMETERS(ch_param_int64(ca_id), ch_param_text(holder)), NULL, err);
-}
-
-bool crl_store_end_leases_of(struct ch_db *db, const char *instance, struct ch_error *err)
-{
-	return run(db, NULL, &end_leases_of_statement, CH_PARAMETERS(ch_param_text(instance)), NULL, err);
-}
-
-static bool hold_lease(struct ch_transaction *transaction, const struct crl_lease *lease,
-		       struct ch_error *err)
-{
-	CH_AUTO(ch_rows) rows = NULL;
-
-	if (!ch_db_query(transaction, &hold_lease_statement,
-			 CH_PARAMETERS(ch_param_int64(lease->ca_id), ch_param_text(lease->holder)), &rows,
-			 err))
-		return false;
-	if (ch_rows_count(rows) == 0)
-		return ch_fail(err, CH_UNAVAILABLE, "the lease was lost to another instance");
-	return true;
-}
-
 /* --- numbers --- */
 
 static bool abandon_lost(struct ch_transaction *transaction, const struct crl_ca *ca, struct ch_error *err)
@@ -302,24 +245,27 @@ static bool next_number(struct ch_transaction *transaction, const struct crl *cr
 			struct crl_record *record, struct ch_error *err)
 {
 	CH_AUTO(ch_rows) rows = NULL;
-	struct crl_record last = { .number = 1 };
+	struct crl_record last = { .number = record->number, .this_update_us = record->this_update_us };
 
 	if (!ch_db_query(transaction, &last_statement, CH_PARAMETERS(ch_param_int64(ca->ca_id)), &rows, err))
 		return false;
-	last.this_update_us = ch_rows_time(rows, 0, 1);
-	record->number = (uint64_t)ch_rows_int64(rows, 0, 0) + 1;
+	if (last.number < (uint64_t)ch_rows_int64(rows, 0, 0))
+		last.number = (uint64_t)ch_rows_int64(rows, 0, 0);
+	if (last.this_update_us < ch_rows_time(rows, 0, 1))
+		last.this_update_us = ch_rows_time(rows, 0, 1);
+	record->number = last.number + 1;
 	record->this_update_us = crl_this_update(ch_clock_now_us(crl->clock), &last);
 	record->next_update_us = record->this_update_us + ca->validity_us;
 	snprintf(record->made_by, sizeof(record->made_by), "%s", crl->config->common.instance);
 	return true;
 }
 
-bool crl_store_reserve(struct crl *crl, const struct crl_lease *lease, const struct crl_ca *ca,
+bool crl_store_reserve(struct crl *crl, const struct ch_lease *lease, const struct crl_ca *ca,
 		       const uint8_t *request_id, struct crl_record *record, struct ch_error *err)
 {
 	CH_AUTO(ch_transaction) transaction = NULL;
 
-	if (!ch_db_begin(crl->db, ca->tenant, &transaction, err) || !hold_lease(transaction, lease, err) ||
+	if (!ch_db_begin(crl->db, ca->tenant, &transaction, err) || !ch_lease_hold(lease, transaction, err) ||
 	    !abandon_lost(transaction, ca, err) || !next_number(transaction, crl, ca, record, err) ||
 	    !ch_db_query(transaction, &reserve_statement,
 			 CH_PARAMETERS(ch_param_int64(ca->ca_id), ch_param_int64((int64_t)record->number),
@@ -341,7 +287,7 @@ bool crl_store_abandon(struct ch_db *db, const struct crl_ca *ca, uint64_t numbe
 /* --- entries --- */
 
 struct reading {
-	crl_store_each each;
+	ch_crl_each each;
 	bool (*batch)(void *context, struct ch_error *err);
 	void *context;
 };
@@ -387,7 +333,7 @@ static bool read_head(struct ch_transaction *transaction, int64_t *log_sequence,
 	return true;
 }
 
-bool crl_store_revoked(struct ch_db *db, const struct crl_ca *ca, int64_t *log_sequence, crl_store_each each,
+bool crl_store_revoked(struct ch_db *db, const struct crl_ca *ca, int64_t *log_sequence, ch_crl_each each,
 		       bool (*batch)(void *context, struct ch_error *err), void *context,
 		       struct ch_error *err)
 {
@@ -409,6 +355,37 @@ bool crl_store_revoked(struct ch_db *db, const struct crl_ca *ca, int64_t *log_s
 	return ch_db_commit(&transaction, err);
 }
 
+static enum crl_action action_of(const struct ch_rows *rows, size_t row)
+{
+	const char *action = ch_rows_text(rows, row, 0);
+
+	if (ch_rows_null(rows, row, 0))
+		return CRL_NOT_KNOWN;
+	return strcmp(action, "reinstated") == 0 ? CRL_REINSTATED : CRL_REVOKED;
+}
+
+bool crl_store_standings(struct ch_db *db, const struct crl_ca *ca, const char *const *serials, size_t count,
+			 struct crl_standing *standings, struct ch_error *err)
+{
+	CH_AUTO(ch_transaction) transaction = NULL;
+	CH_AUTO(ch_rows) rows = NULL;
+	int64_t cutoff = 0;
+
+	if (!ch_db_begin(db, ca->tenant, &transaction, err) || !read_cutoff(transaction, ca, &cutoff, err) ||
+	    !ch_db_query(transaction, &standing_statement,
+			 CH_PARAMETERS(ch_param_int64(ca->ca_id), ch_param_text_array(serials, count)), &rows,
+			 err) ||
+	    !ch_db_commit(&transaction, err))
+		return false;
+	for (size_t i = 0; i < count; i++)
+		standings[i] = (struct crl_standing){
+			.action = action_of(rows, i),
+			.over = !ch_rows_null(rows, i, 1) && ch_rows_time(rows, i, 1) < cutoff &&
+				ch_rows_time(rows, i, 2) < cutoff,
+		};
+	return true;
+}
+
 /* --- publishing --- */
 
 static bool set_published(struct ch_transaction *transaction, const struct crl_ca *ca,
@@ -428,58 +405,28 @@ static bool set_published(struct ch_transaction *transaction, const struct crl_c
 	return true;
 }
 
-bool crl_store_publish(struct ch_db *db, const struct crl_lease *lease, const struct crl_ca *ca,
-		       const struct crl_record *record, struct ch_view signed_event, struct ch_error *err)
+static bool put_events(struct ch_transaction *transaction, const struct crl_events *events,
+		       struct ch_error *err)
+{
+	for (size_t i = 0; i < events->count; i++)
+		if (!ch_db_query(transaction, &outbox_insert_statement,
+				 CH_PARAMETERS(ch_param_bytes(ch_view_of(&events->items[i]))), NULL, err))
+			return false;
+	return true;
+}
+
+bool crl_store_publish(struct ch_db *db, const struct ch_lease *lease, const struct crl_ca *ca,
+		       const struct crl_record *record, const struct crl_events *events, struct ch_error *err)
 {
 	CH_AUTO(ch_transaction) transaction = NULL;
 
-	if (!ch_db_begin(db, ca->tenant, &transaction, err) || !hold_lease(transaction, lease, err) ||
+	if (!ch_db_begin(db, ca->tenant, &transaction, err) || !ch_lease_hold(lease, transaction, err) ||
 	    !set_published(transaction, ca, record, err) ||
 	    !ch_db_query(transaction, &prune_statement,
 			 CH_PARAMETERS(ch_param_int64(ca->ca_id),
 				       ch_param_int64((int64_t)record->number - DERS_KEPT)),
 			 NULL, err) ||
-	    !ch_db_query(transaction, &outbox_insert_statement, CH_PARAMETERS(ch_param_bytes(signed_event)),
-			 NULL, err))
+	    !put_events(transaction, events, err))
 		return false;
 	return ch_db_commit(&transaction, err);
-}
-
-/* --- outbox --- */
-
-static bool delete_sent(struct ch_transaction *transaction, const struct ch_rows *rows, struct ch_error *err)
-{
-	struct ch_buffer list = CH_NONE;
-	CH_AUTO(ch_string) ids = NULL;
-
-	for (size_t i = 0; i < ch_rows_count(rows); i++)
-		ch_buffer_printf(&list, "%c%" PRId64, i ? ',' : '{', ch_rows_int64(rows, i, 0));
-	ch_buffer_add(&list, "}", 1);
-	ids = ch_buffer_steal_text(&list);
-	return ch_db_query(transaction, &outbox_delete_statement, CH_PARAMETERS(ch_param_text(ids)), NULL,
-			   err);
-}
-
-bool crl_store_outbox(struct ch_db *db, crl_store_send send, void *context, size_t *sent,
-		      struct ch_error *err)
-{
-	CH_AUTO(ch_transaction) transaction = NULL;
-	CH_AUTO(ch_rows) rows = NULL;
-	struct ch_view events[OUTBOX_MAX];
-
-	*sent = 0;
-	if (!ch_db_begin(db, NULL, &transaction, err) ||
-	    !ch_db_query(transaction, &outbox_read_statement, CH_PARAMETERS(ch_param_int64(OUTBOX_MAX)),
-			 &rows, err))
-		return false;
-	if (ch_rows_count(rows) == 0)
-		return ch_db_commit(&transaction, err);
-	for (size_t i = 0; i < ch_rows_count(rows); i++)
-		events[i] = ch_rows_bytes(rows, i, 1);
-	/* Sent twice where the deletion fails: the log appends an event once however often it comes. */
-	if (!send(context, events, ch_rows_count(rows), err) || !delete_sent(transaction, rows, err) ||
-	    !ch_db_commit(&transaction, err))
-		return false;
-	*sent = ch_rows_count(rows);
-	return true;
 }

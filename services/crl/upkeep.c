@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * upkeep.c: three threads. One follows the database into the board, one generates what is due, one sends the
- * audit events of published CRLs. Each waits for something else, so none holds the others up. Started by
- * main.c.
+ * upkeep.c: two threads. One follows the database into the board, one generates what is due. Each waits for
+ * something else, so neither holds the other up. Started by main.c.
  */
 #include "crl.h"
 
@@ -19,12 +18,11 @@ struct retry { /* a CA whose last attempts failed */
 
 struct crl_upkeep {
 	struct crl *crl;
-	pthread_t threads[3];
+	pthread_t threads[2];
 	size_t started;
-	pthread_mutex_t lock; /* guards states, events_waiting */
+	pthread_mutex_t lock; /* guards states */
 	pthread_cond_t changed;
 	struct crl_states states; /* newest, not looked at yet by the generating thread */
-	bool events_waiting;
 	/* the following thread's alone */
 	struct ch_readiness *readiness;
 	struct ch_metric *followed;
@@ -54,7 +52,7 @@ static void note(struct crl_upkeep *upkeep, bool followed, const struct ch_error
 		upkeep->loaded = true;
 		ch_metric_set(upkeep->followed, ch_clock_now_us(upkeep->crl->clock) / CH_SECOND);
 	}
-	ch_readiness_set(upkeep->readiness, upkeep->loaded, upkeep->loaded ? "" : err->message);
+	ch_readiness_set(upkeep->readiness, upkeep->loaded ? CH_READY_OK : CH_READY_FAILED, err->message);
 }
 
 static void *follow(void *context)
@@ -146,54 +144,11 @@ static void *generate(void *context)
 	return NULL;
 }
 
-/* --- audit events --- */
-
-static bool send_events(void *context, const struct ch_view *signed_events, size_t count,
-			struct ch_error *err)
-{
-	struct crl *crl = context;
-
-	return ch_audit_send(crl->audit, signed_events, count, err);
-}
-
-static void wait_for_events(struct crl_upkeep *upkeep)
-{
-	struct timespec until = soon();
-
-	pthread_mutex_lock(&upkeep->lock);
-	if (!upkeep->events_waiting)
-		pthread_cond_timedwait(&upkeep->changed, &upkeep->lock, &until);
-	upkeep->events_waiting = false;
-	pthread_mutex_unlock(&upkeep->lock);
-}
-
-static void *send_outbox(void *context)
-{
-	struct crl_upkeep *upkeep = context;
-	struct crl *crl = upkeep->crl;
-	bool well = true;
-
-	while (!ch_daemon_stopping(crl->daemon)) {
-		struct ch_error err;
-		size_t sent = 0;
-		bool ok = crl_store_outbox(crl->db, send_events, crl, &sent, &err);
-
-		if (!ok && well)
-			ch_log_warn("audit events wait in the outbox: %s", err.message);
-		well = ok;
-		if (!ok)
-			ch_daemon_sleep(crl->daemon, IDLE_WAIT);
-		else if (sent == 0)
-			wait_for_events(upkeep);
-	}
-	return NULL;
-}
-
 /* --- start and stop --- */
 
 bool crl_upkeep_start(struct crl *crl, struct ch_error *err)
 {
-	static void *(*const loops[])(void *) = { follow, generate, send_outbox };
+	static void *(*const loops[])(void *) = { follow, generate };
 	struct crl_upkeep *upkeep = ch_alloc(sizeof(*upkeep));
 	pthread_condattr_t monotonic;
 
@@ -215,14 +170,6 @@ bool crl_upkeep_start(struct crl *crl, struct ch_error *err)
 			return ch_fail_errno(err, CH_INTERNAL, failed, "thread");
 	}
 	return true;
-}
-
-void crl_upkeep_wake(struct crl *crl)
-{
-	pthread_mutex_lock(&crl->upkeep->lock);
-	crl->upkeep->events_waiting = true;
-	pthread_cond_broadcast(&crl->upkeep->changed);
-	pthread_mutex_unlock(&crl->upkeep->lock);
 }
 
 void crl_upkeep_stop(struct crl *crl)

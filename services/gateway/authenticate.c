@@ -32,7 +32,9 @@ bool authenticate(struct call *call, struct ch_error *err)
 		err->code = CH_UNAUTHENTICATED;
 		return ch_fail_in(err, "client certificate");
 	}
-	for (unsigned role = CH_ROLE_REQUESTER; role <= CH_ROLE_OFFICER; role <<= 1)
+	if (!ch_trust_accepts(ch_identity_trust(call->gateway->identity), certificate, err))
+		return ch_fail_in(err, "client");
+	for (unsigned role = CH_ROLE_REQUESTER; role <= CH_ROLE_AUDITOR; role <<= 1)
 		if (call->client.roles & role)
 			call->roles[roles++] = (char *)(uintptr_t)ch_role_name((enum ch_role)role);
 	chancery__requester__init(&call->requester);
@@ -43,13 +45,19 @@ bool authenticate(struct call *call, struct ch_error *err)
 	return true;
 }
 
-bool authorize(const struct call *call, enum ch_role role, struct ch_error *err)
+bool authorize(const struct call *call, unsigned roles, struct ch_error *err)
 {
-	/* an officer may also do what a requester may */
-	if (call->client.roles & (unsigned)role || call->client.roles & CH_ROLE_OFFICER)
+	CH_AUTO(ch_buffer) names = CH_NONE;
+
+	/* An officer may also do what a requester may; the whole suite's log is an auditor's alone. */
+	if (call->client.roles & roles || (call->client.roles & CH_ROLE_OFFICER && roles & CH_ROLE_REQUESTER))
 		return true;
-	return ch_fail(err, CH_DENIED, "'%s' has not the role '%s' that this takes", call->client.name,
-		       ch_role_name(role));
+	for (unsigned role = CH_ROLE_REQUESTER; role <= CH_ROLE_AUDITOR; role <<= 1)
+		if (roles & role)
+			ch_buffer_printf(&names, "%s'%s'", names.used ? " or " : "",
+					 ch_role_name((enum ch_role)role));
+	return ch_fail(err, CH_DENIED, "'%s' has not the role %.*s that this takes", call->client.name,
+		       (int)names.used, (const char *)names.data);
 }
 
 /* Whether this refusal is audited itself; *suppressed: how many before it were not. */

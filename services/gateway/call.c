@@ -10,7 +10,7 @@ bool call_peer(const struct call *call, struct ch_bus_client *peer, const struct
 		.request = request,
 		.reply_type = exchange->reply_type,
 		.reply_descriptor = exchange->reply_descriptor,
-		.tenant = call->client.tenant,
+		.tenant = call->whole_suite ? NULL : call->client.tenant,
 		.trace_id = ch_http_trace_id(call->request),
 		.timeout_us = exchange->timeout_us,
 	};

@@ -25,6 +25,9 @@ struct gateway_config {
 	char *operators_ca;
 };
 extern const struct ch_conf_schema gateway_schema;
+/* Whom it calls (peers.c). */
+extern const struct ch_bus_peer gateway_peers[];
+extern const size_t gateway_peer_count;
 
 /* How often refusals are audited in full: the rest is counted and told with the next. `lock` guards it. */
 struct refusal_budget {
@@ -34,23 +37,41 @@ struct refusal_budget {
 	uint64_t suppressed;
 };
 
+struct ch_identities; /* libcommon/identities */
+
+/* Proofs that a key is compromised cost a signature's verification each and are asked for by anybody with a
+ * certificate: so many a minute from those whose names share a place here. `lock` guards it. */
+#define PROOF_BUDGETS 64
+struct proof_budget {
+	pthread_mutex_t lock;
+	struct {
+		int64_t minute;
+		unsigned spent;
+	} clients[PROOF_BUDGETS];
+};
+
 struct gateway {
 	const struct gateway_config *config;
 	struct ch_metrics *metrics;
 	struct ch_identity *identity;
+	struct ch_bus_peers *peers; /* owns the clients below */
 	struct ch_bus_client *issuer;
 	struct ch_bus_client *crl;
 	struct ch_bus_client *vault; /* for officers' actions alone: the gateway may ask for no signature */
 	struct ch_bus_client *audit_bus;
 	struct ch_audit_client *audit;
+	struct ch_identities *identities;
 	struct ch_http_server *http;
+	struct ch_health *health;
 	struct ch_http_route *routes; /* made from rest_routes */
 	struct refusal_budget refusals;
+	struct proof_budget proofs;
 };
 
 /* gateway.c: in this order; gateway_close takes whatever was opened, in reverse. */
 CH_MUST_USE bool gateway_open(struct gateway *gateway, const struct gateway_config *config,
-			      struct ch_metrics *metrics, struct ch_error *err);
+			      struct ch_daemon *daemon, struct ch_error *err);
+CH_MUST_USE bool gateway_watch(struct gateway *gateway, struct ch_daemon *daemon, struct ch_error *err);
 CH_MUST_USE bool gateway_listen(struct gateway *gateway, struct ch_error *err);
 void gateway_close(struct gateway *gateway);
 
@@ -61,7 +82,8 @@ struct call {
 	struct ch_http_response *response;
 	struct ch_operator client;
 	Chancery__Requester requester; /* what the bus is told about the client; points into client */
-	char *roles[2];
+	char *roles[3];
+	bool whole_suite; /* what it asks for is of no one tenant: an auditor asks */
 };
 
 /* --- routes (routes.c) ------------------------------------------------------------------------------------
@@ -74,7 +96,7 @@ struct rest_route {
 	const char *method;
 	const char *path;
 	size_t body_cap;
-	enum ch_role role;             /* who may: an officer may also do what a requester may */
+	unsigned roles;                /* who may, enum ch_role or-ed: an officer also what a requester may */
 	const char *queries;           /* names of the query's members that it knows, with a space between */
 	const char *const *body_types; /* media types of a body, the default first; NULL: takes none */
 	const char *const *answers;    /* two media types that it offers, the default first */
@@ -90,7 +112,7 @@ void rest_dispatch(void *state, struct ch_http_request *request, struct ch_http_
  * ------------------------------------------------------------------------------ */
 
 CH_MUST_USE bool authenticate(struct call *call, struct ch_error *err);
-CH_MUST_USE bool authorize(const struct call *call, enum ch_role role, struct ch_error *err);
+CH_MUST_USE bool authorize(const struct call *call, unsigned roles, struct ch_error *err);
 /* Counts and logs a refusal, and audits one of identity or role (client.refused). */
 void refusal_tell(struct call *call, const struct ch_error *why);
 
@@ -168,6 +190,9 @@ bool rest_ca_list(struct call *call, struct ch_error *err); /* rest_cas.c */
 bool rest_ca_get(struct call *call, struct ch_error *err);
 bool rest_ca_prepare(struct call *call, struct ch_error *err);
 bool rest_ca_activate(struct call *call, struct ch_error *err);
+bool rest_ca_change_state(struct call *call, struct ch_error *err);
+bool rest_key_block(struct call *call, struct ch_error *err); /* rest_keys.c */
+bool rest_key_report(struct call *call, struct ch_error *err);
 bool rest_action_list(struct call *call, struct ch_error *err); /* rest_actions.c */
 bool rest_action_get(struct call *call, struct ch_error *err);
 bool rest_action_approve(struct call *call, struct ch_error *err);
@@ -177,7 +202,8 @@ bool rest_profile_apply(struct call *call, struct ch_error *err);
 bool rest_crl_generate(struct call *call, struct ch_error *err); /* rest_crls.c */
 bool rest_crl_get(struct call *call, struct ch_error *err);
 bool rest_audit_list(struct call *call, struct ch_error *err); /* rest_audit.c */
-bool rest_whoami(struct call *call, struct ch_error *err);     /* rest_suite.c */
+bool rest_quarantine_list(struct call *call, struct ch_error *err);
+bool rest_whoami(struct call *call, struct ch_error *err); /* rest_suite.c */
 bool rest_suite_status(struct call *call, struct ch_error *err);
 
 #endif

@@ -2,12 +2,14 @@
 /* main.c: wires chancery-gateway. */
 #include "gateway.h"
 
+#include "clockwatch/clockwatch.h"
 #include "sandbox/sandbox.h"
 
 static const struct ch_daemon_definition definition = {
 	.service = "gateway",
 	.summary = "the REST interface: authenticates clients, turns each request into one bus message",
 	.schema = &gateway_schema,
+	.balanced = true,
 };
 
 static bool start(struct gateway *gateway, const struct gateway_config *config, struct ch_daemon *daemon,
@@ -22,7 +24,20 @@ static bool start(struct gateway *gateway, const struct gateway_config *config, 
 		if (files[i])
 			paths[count++] = (struct ch_sandbox_path){ files[i], CH_SANDBOX_READ };
 	return ch_daemon_enter_sandbox(daemon, paths, count, false, err) &&
-	       gateway_open(gateway, config, ch_daemon_metrics(daemon), err) && gateway_listen(gateway, err);
+	       gateway_open(gateway, config, daemon, err) && gateway_watch(gateway, daemon, err) &&
+	       gateway_listen(gateway, err);
+}
+
+static bool watch_clock(const struct gateway *gateway, struct ch_daemon *daemon, struct ch_clockwatch **watch,
+			struct ch_error *err)
+{
+	const struct ch_clockwatch_options options = { .daemon = daemon,
+						       .identity = gateway->identity,
+						       .clock = ch_clock_system(),
+						       .audit = gateway->audit,
+						       .peers = gateway->peers };
+
+	return ch_clockwatch_start(&options, watch, err);
 }
 
 int main(int argc, char **argv)
@@ -30,12 +45,13 @@ int main(int argc, char **argv)
 	struct gateway_config config = CH_NONE;
 	CH_AUTO(ch_daemon) daemon = NULL;
 	struct gateway gateway = CH_NONE;
+	struct ch_clockwatch *watch = NULL;
 	struct ch_error err;
 	int exit_code;
 
 	if (!ch_daemon_begin(&definition, argc, argv, &config, &daemon, &exit_code))
 		return exit_code;
-	if (!start(&gateway, &config, daemon, &err)) {
+	if (!start(&gateway, &config, daemon, &err) || !watch_clock(&gateway, daemon, &watch, &err)) {
 		gateway_close(&gateway);
 		return ch_daemon_fail(daemon, &err);
 	}
@@ -44,6 +60,7 @@ int main(int argc, char **argv)
 	ch_daemon_ready(daemon);
 	ch_daemon_wait(daemon, NULL, NULL);
 	ch_audit_lifecycle(gateway.audit, "daemon.stopped");
+	ch_clockwatch_stop(watch);
 	gateway_close(&gateway);
 	return 0;
 }

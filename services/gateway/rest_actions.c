@@ -37,6 +37,12 @@ cJSON *action_json(const Chancery__Action *action)
 	for (size_t i = 0; i < action->n_approved_by; i++)
 		cJSON_AddItemToArray(approved_by, cJSON_CreateString(action->approved_by[i]));
 	add_text(tree, "proposed_by", action->proposed_by);
+	if (action->content.len) {
+		CH_AUTO(ch_string) content =
+			text_to_base64(ch_view(action->content.data, action->content.len));
+
+		add_text(tree, "content", content);
+	}
 	add_time(tree, "created_at", action->created_at_us);
 	add_time(tree, "expires_at", action->expires_at_us);
 	return tree;

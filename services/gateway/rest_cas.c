@@ -21,6 +21,11 @@ static const struct exchange list_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_L
 					       CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_CAS_REPLY,
 					       &chancery__list_cas_reply__descriptor, 5 * CH_SECOND };
 
+static const struct exchange change_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_CHANGE_CA_STATE,
+						 CHANCERY__PAYLOAD_TYPE__PAYLOAD_CHANGE_CA_STATE_REPLY,
+						 &chancery__change_ca_state_reply__descriptor,
+						 20 * CH_SECOND };
+
 static cJSON *ca_json(const Chancery__Ca *ca)
 {
 	cJSON *tree = cJSON_CreateObject();
@@ -28,6 +33,9 @@ static cJSON *ca_json(const Chancery__Ca *ca)
 	add_text(tree, "name", ca->name);
 	add_optional_text(tree, "parent", ca->parent);
 	add_text(tree, "state", ca->state);
+	add_optional_text(tree, "why", ca->why);
+	add_text(tree, "own_state", ca->own_state);
+	cJSON_AddBoolToObject(tree, "timestamp_default", ca->timestamp_default);
 	add_text(tree, "subject", ca->subject);
 	add_text(tree, "key_id", ca->key_id);
 	add_text(tree, "key_algorithm", ca->key_algorithm);
@@ -148,4 +156,37 @@ bool rest_ca_activate(struct call *call, struct ch_error *err)
 	request.action_id = (char *)(uintptr_t)action;
 	return call_peer(call, call->gateway->issuer, &activate_exchange, &request.base, &message, err) &&
 	       answer_ca(call, ((const Chancery__CaReply *)message)->ca, err);
+}
+
+/* 200 with the CA as it is now, 202 with the action that officers have still to approve. */
+bool rest_ca_change_state(struct call *call, struct ch_error *err)
+{
+	static const char *const known[] = { "state", "reason", "invalidity_date", NULL };
+	Chancery__ChangeCaStateRequest request = CHANCERY__CHANGE_CA_STATE_REQUEST__INIT;
+	const Chancery__ChangeCaStateReply *reply;
+	CH_AUTO(ch_proto) message = NULL;
+	CH_AUTO(cJSON) body = NULL;
+	const char *name, *state, *reason, *invalidity;
+	cJSON *tree;
+
+	if (!path_name(call, &name, err) || !body_object(call, known, false, &body, err) ||
+	    !json_string(body, "state", JSON_REQUIRED, 16, &state, err) ||
+	    !json_string(body, "reason", JSON_OPTIONAL, 200, &reason, err) ||
+	    !json_string(body, "invalidity_date", JSON_OPTIONAL, 40, &invalidity, err) ||
+	    (invalidity && !text_time(invalidity, &request.invalidity_date_us, err)))
+		return false;
+	request.requester = &call->requester;
+	request.name = (char *)(uintptr_t)name;
+	request.state = (char *)(uintptr_t)state;
+	request.reason = (char *)(uintptr_t)(reason ? reason : "");
+	if (!call_peer(call, call->gateway->issuer, &change_exchange, &request.base, &message, err))
+		return false;
+	reply = (const Chancery__ChangeCaStateReply *)message;
+	if (!reply->action)
+		return answer_ca(call, reply->ca, err);
+	tree = cJSON_CreateObject();
+	add_text(tree, "name", name);
+	cJSON_AddItemToObject(tree, "action", action_json(reply->action));
+	answer_json(call, 202, tree);
+	return true;
 }

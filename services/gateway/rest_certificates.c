@@ -10,13 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CSR_TEXT_CAP ((size_t)100 * 1024) /* 64 KiB of DER as PEM, with room */
-#define CSR_CAP      ((size_t)64 * 1024)
-#define NAME_CAP     ((size_t)63)
-#define SANS_MAX     ((size_t)100)
-#define SAN_CAP      ((size_t)1024)
-#define SEARCH_CAP   ((size_t)256)
-#define KEY_SIZE     ((size_t)129) /* the longest Idempotency-Key that text.c lets through, and its end */
+#define CSR_TEXT_CAP       ((size_t)100 * 1024) /* 64 KiB of DER as PEM, with room */
+#define CSR_CAP            ((size_t)64 * 1024)
+#define NAME_CAP           ((size_t)63)
+#define SANS_MAX           ((size_t)100)
+#define SAN_CAP            ((size_t)1024)
+#define IGNORED_HEADER_CAP ((size_t)2048) /* of Chancery-Ignored, about; the JSON answer has all */
+#define SEARCH_CAP         ((size_t)256)
+#define KEY_SIZE           ((size_t)129) /* the longest Idempotency-Key that text.c lets through, and its end */
 
 static const struct exchange issue_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_ISSUE_CERTIFICATE,
 						CHANCERY__PAYLOAD_TYPE__PAYLOAD_CERTIFICATE_REPLY,
@@ -61,17 +62,42 @@ cJSON *certificate_json(const Chancery__Certificate *certificate)
 	return tree;
 }
 
-static bool answer_certificate(struct call *call, int status, const Chancery__Certificate *certificate,
+/* What was asked for and not given, where the answer is no JSON that has a member for it. */
+static void add_ignored_header(struct call *call, const Chancery__CertificateReply *reply)
+{
+	CH_AUTO(ch_buffer) text = CH_NONE;
+	CH_AUTO(ch_string) value = NULL;
+
+	for (size_t i = 0; i < reply->n_ignored && text.used < IGNORED_HEADER_CAP; i++)
+		ch_buffer_printf(&text, "%s%.300s", i ? ", " : "", reply->ignored[i]);
+	value = ch_buffer_steal_text(&text);
+	if (reply->n_ignored)
+		ch_http_add_header(call->response, "Chancery-Ignored", value);
+}
+
+static cJSON *reply_json(const Chancery__CertificateReply *reply, bool made)
+{
+	cJSON *tree = certificate_json(reply->certificate);
+	cJSON *ignored = made ? cJSON_AddArrayToObject(tree, "ignored") : NULL;
+
+	for (size_t i = 0; ignored && i < reply->n_ignored; i++)
+		cJSON_AddItemToArray(ignored, cJSON_CreateString(reply->ignored[i]));
+	return tree;
+}
+
+static bool answer_certificate(struct call *call, int status, const Chancery__CertificateReply *reply,
 			       struct ch_error *err)
 {
+	const Chancery__Certificate *certificate = reply->certificate;
 	CH_AUTO(ch_buffer) pem = CH_NONE;
 
 	if (!certificate)
 		return ch_fail(err, CH_INTERNAL, "the issuer answered without a certificate");
 	if (!answer_wants(call, MEDIA_PEM)) {
-		answer_json(call, status, certificate_json(certificate));
+		answer_json(call, status, reply_json(reply, status == 201));
 		return true;
 	}
+	add_ignored_header(call, reply);
 	if (!certificate->der.len)
 		return ch_fail(err, CH_CONFLICT, "certificate '%s' is %s: there is none to give",
 			       certificate->serial, certificate->status);
@@ -255,7 +281,7 @@ bool rest_certificate_issue(struct call *call, struct ch_error *err)
 	}
 	if (reply->repeated_request)
 		ch_http_add_header(call->response, "Idempotent-Replayed", "true");
-	return answer_certificate(call, 201, reply->certificate, err);
+	return answer_certificate(call, 201, reply, err);
 }
 
 /* --- looking
@@ -271,7 +297,7 @@ bool rest_certificate_get(struct call *call, struct ch_error *err)
 		return false;
 	request.serial = serial;
 	return call_peer(call, call->gateway->issuer, &get_exchange, &request.base, &message, err) &&
-	       answer_certificate(call, 200, ((const Chancery__CertificateReply *)message)->certificate, err);
+	       answer_certificate(call, 200, (const Chancery__CertificateReply *)message, err);
 }
 
 static bool check_status(const char *status, struct ch_error *err)

@@ -11,10 +11,10 @@ static const struct exchange change_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD
 						 CHANCERY__PAYLOAD_TYPE__PAYLOAD_CERTIFICATE_REPLY,
 						 &chancery__certificate_reply__descriptor, 10 * CH_SECOND };
 
-static bool change(struct call *call, Chancery__StatusAction action, const char *reason,
-		   int64_t invalidity_date_us, struct ch_error *err)
+/* `request` with what the body says. */
+static bool change(struct call *call, Chancery__StatusAction action, Chancery__ChangeStatusRequest request,
+		   struct ch_error *err)
 {
-	Chancery__ChangeStatusRequest request = CHANCERY__CHANGE_STATUS_REQUEST__INIT;
 	const Chancery__CertificateReply *reply;
 	CH_AUTO(ch_proto) message = NULL;
 	char serial[41];
@@ -24,8 +24,6 @@ static bool change(struct call *call, Chancery__StatusAction action, const char 
 	request.requester = &call->requester;
 	request.serial = serial;
 	request.action = action;
-	request.reason = (char *)(uintptr_t)reason;
-	request.invalidity_date_us = invalidity_date_us;
 	if (!call_peer(call, call->gateway->issuer, &change_exchange, &request.base, &message, err))
 		return false;
 	reply = (const Chancery__CertificateReply *)message;
@@ -37,27 +35,31 @@ static bool change(struct call *call, Chancery__StatusAction action, const char 
 
 bool rest_certificate_revoke(struct call *call, struct ch_error *err)
 {
-	static const char *const known[] = { "reason", "invalidity_date", NULL };
+	static const char *const known[] = { "reason", "invalidity_date", "ca", NULL };
+	Chancery__ChangeStatusRequest request = CHANCERY__CHANGE_STATUS_REQUEST__INIT;
 	CH_AUTO(cJSON) body = NULL;
-	const char *reason;
-	const char *invalidity;
-	int64_t invalidity_date_us = 0;
+	const char *reason, *invalidity, *ca;
 
 	if (!body_object(call, known, true, &body, err) ||
 	    !json_string(body, "reason", JSON_OPTIONAL, 32, &reason, err) ||
+	    !json_string(body, "ca", JSON_OPTIONAL, 63, &ca, err) ||
 	    !json_string(body, "invalidity_date", JSON_OPTIONAL, 40, &invalidity, err) ||
-	    (invalidity && !text_time(invalidity, &invalidity_date_us, err)))
+	    (invalidity && !text_time(invalidity, &request.invalidity_date_us, err)))
 		return false;
-	return change(call, CHANCERY__STATUS_ACTION__STATUS_ACTION_REVOKE, reason ? reason : "",
-		      invalidity_date_us, err);
+	if (reason)
+		request.reason = (char *)(uintptr_t)reason;
+	if (ca)
+		request.ca = (char *)(uintptr_t)ca;
+	return change(call, CHANCERY__STATUS_ACTION__STATUS_ACTION_REVOKE, request, err);
 }
 
 static bool change_plainly(struct call *call, Chancery__StatusAction action, struct ch_error *err)
 {
 	static const char *const known[] = { NULL };
+	const Chancery__ChangeStatusRequest request = CHANCERY__CHANGE_STATUS_REQUEST__INIT;
 	CH_AUTO(cJSON) body = NULL;
 
-	return body_object(call, known, true, &body, err) && change(call, action, "", 0, err);
+	return body_object(call, known, true, &body, err) && change(call, action, request, err);
 }
 
 bool rest_certificate_suspend(struct call *call, struct ch_error *err)

@@ -11,6 +11,10 @@ static const struct exchange ping_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_P
 					       CHANCERY__PAYLOAD_TYPE__PAYLOAD_PONG,
 					       &chancery__pong__descriptor, CH_SECOND };
 
+static const struct exchange cas_exchange = { CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_CAS,
+					      CHANCERY__PAYLOAD_TYPE__PAYLOAD_LIST_CAS_REPLY,
+					      &chancery__list_cas_reply__descriptor, CH_SECOND };
+
 bool rest_whoami(struct call *call, struct ch_error *err)
 {
 	cJSON *tree = cJSON_CreateObject();
@@ -50,6 +54,35 @@ static cJSON *ping(const struct call *call, const char *service, struct ch_bus_c
 	return tree;
 }
 
+/* The tenant's CAs that issue nothing, and why; none where the issuer does not answer, which its ping tells.
+ */
+static cJSON *cas_that_do_not_issue(const struct call *call)
+{
+	Chancery__ListCasRequest request = CHANCERY__LIST_CAS_REQUEST__INIT;
+	CH_AUTO(ch_proto) message = NULL;
+	cJSON *list = cJSON_CreateArray();
+	const Chancery__ListCasReply *reply;
+	struct ch_error err;
+
+	request.without_counts = true;
+	if (!call_peer(call, call->gateway->issuer, &cas_exchange, &request.base, &message, &err))
+		return list;
+	reply = (const Chancery__ListCasReply *)message;
+	for (size_t i = 0; i < reply->n_cas; i++) {
+		const Chancery__Ca *ca = reply->cas[i];
+		cJSON *item;
+
+		if (strcmp(ca->state, "active") == 0 || strcmp(ca->state, "pending") == 0)
+			continue;
+		item = cJSON_CreateObject();
+		add_text(item, "name", ca->name);
+		add_text(item, "state", ca->state);
+		add_text(item, "why", ca->why);
+		cJSON_AddItemToArray(list, item);
+	}
+	return list;
+}
+
 bool rest_suite_status(struct call *call, struct ch_error *err)
 {
 	struct gateway *gateway = call->gateway;
@@ -66,6 +99,7 @@ bool rest_suite_status(struct call *call, struct ch_error *err)
 	cJSON_AddStringToObject(tree, "gateway", gateway->config->common.instance);
 	cJSON_AddStringToObject(tree, "version", CHANCERY_VERSION);
 	cJSON_AddItemToObject(tree, "services", services);
+	cJSON_AddItemToObject(tree, "cas_not_issuing", cas_that_do_not_issue(call));
 	answer_json(call, 200, tree);
 	return true;
 }

@@ -37,6 +37,11 @@ const struct rest_route rest_routes[] = {
 	{ "GET", "/v1/cas/{name}", 0, CH_ROLE_REQUESTER, "", NULL, json_or_pem, rest_ca_get },
 	{ "POST", "/v1/cas/{name}/activation", 4 * KIB, CH_ROLE_OFFICER, "", json_only_body, json,
 	  rest_ca_activate },
+	{ "PUT", "/v1/cas/{name}/state", 4 * KIB, CH_ROLE_OFFICER, "", json_only_body, json,
+	  rest_ca_change_state },
+	{ "POST", "/v1/keys/blocked", 256 * KIB, CH_ROLE_OFFICER, "", json_only_body, json, rest_key_block },
+	{ "POST", "/v1/keys/compromised", 128 * KIB, CH_ROLE_REQUESTER, "", json_only_body, json,
+	  rest_key_report },
 	{ "GET", "/v1/actions", 0, CH_ROLE_OFFICER, "state", NULL, json, rest_action_list },
 	{ "GET", "/v1/actions/{id}", 0, CH_ROLE_OFFICER, "", NULL, json, rest_action_get },
 	{ "POST", "/v1/actions/{id}/approvals", 64 * KIB, CH_ROLE_OFFICER, "", json_only_body, json,
@@ -46,9 +51,11 @@ const struct rest_route rest_routes[] = {
 	  rest_profile_apply },
 	{ "POST", "/v1/crls/{name}", 4 * KIB, CH_ROLE_OFFICER, "", json_only_body, json, rest_crl_generate },
 	{ "GET", "/v1/crls/{name}", 0, CH_ROLE_REQUESTER, "", NULL, json_or_crl, rest_crl_get },
-	{ "GET", "/v1/audit/events", 0, CH_ROLE_OFFICER, "after limit type actor subject since newest_first",
-	  NULL, json, rest_audit_list },
-	{ "GET", "/v1/whoami", 0, CH_ROLE_REQUESTER, "", NULL, json, rest_whoami },
+	{ "GET", "/v1/audit/events", 0, CH_ROLE_OFFICER | CH_ROLE_AUDITOR,
+	  "after limit type actor subject since newest_first with_content", NULL, json, rest_audit_list },
+	{ "GET", "/v1/audit/quarantine", 0, CH_ROLE_AUDITOR, "after limit", NULL, json,
+	  rest_quarantine_list },
+	{ "GET", "/v1/whoami", 0, CH_ROLE_REQUESTER | CH_ROLE_AUDITOR, "", NULL, json, rest_whoami },
 	{ "GET", "/v1/status", 0, CH_ROLE_REQUESTER, "", NULL, json, rest_suite_status },
 };
 const size_t rest_route_count = CH_COUNT(rest_routes);
@@ -113,7 +120,7 @@ void rest_dispatch(void *state, struct ch_http_request *request, struct ch_http_
 
 	ch_http_add_header(response, "Cache-Control", "no-store");
 	ch_http_add_header(response, "X-Content-Type-Options", "nosniff");
-	if (authenticate(&call, &err) && authorize(&call, route->role, &err)) {
+	if (authenticate(&call, &err) && authorize(&call, route->roles, &err)) {
 		if (!negotiate(&call, route)) {
 			count_unnegotiated(&call);
 			return;
@@ -121,6 +128,7 @@ void rest_dispatch(void *state, struct ch_http_request *request, struct ch_http_
 		if (check_queries(&call, route, &err) && route->handler(&call, &err))
 			return;
 	}
+	err = ch_error_outward(&err);
 	refusal_tell(&call, &err);
 	ch_http_respond_error(response, request, &err);
 }

@@ -3,7 +3,7 @@
  * ca_activate.c: the second half of making a CA: the vault signs the TBSCertificate that officers approved,
  * the signature is verified, the CA becomes active. May be repeated. Called from the bus dispatch table.
  */
-#include "issuer.h"
+#include "stopping.h"
 
 #include <string.h>
 
@@ -36,9 +36,9 @@ static bool sign_ca(const struct approving *a, struct ch_bytes *signature, struc
 }
 
 /* The serial in the stored TBSCertificate: the second element, after the version. */
-static bool serial_of(struct ch_view tbs, struct ch_view *serial, struct ch_error *err)
+bool ca_serial(const struct ch_ca *ca, struct ch_view *serial, struct ch_error *err)
 {
-	struct ch_view content;
+	struct ch_view tbs = ch_view_of(&ca->tbs_certificate), content;
 
 	return ch_der_read(&tbs, CH_DER_SEQUENCE, "TBSCertificate", &content, err) &&
 	       ch_der_read_any(&content, "version", NULL, NULL, NULL, err) &&
@@ -76,18 +76,16 @@ static bool activate(const struct approving *a, struct ch_view der, struct ch_er
 	CH_AUTO(ch_transaction) transaction = NULL;
 	CH_AUTO(ch_bytes) sealed = CH_NONE;
 	struct ch_view serial;
-	uint8_t key_digest[64];
-	size_t size;
+	uint8_t fingerprint[CH_FINGERPRINT_SIZE];
 	bool saved;
 	int made;
 
-	if (!serial_of(ch_view_of(&a->ca->tbs_certificate), &serial, err) ||
-	    !seal_activated(a, serial, der, &sealed, err) ||
-	    !ch_digest("sha256", ch_view_of(&a->ca->public_key_info), key_digest, &size, err) ||
+	if (!ca_serial(a->ca, &serial, err) || !seal_activated(a, serial, der, &sealed, err) ||
+	    !ch_public_key_fingerprint(ch_view_of(&a->ca->public_key_info), fingerprint, err) ||
 	    !store_ensure_partitions(a->issuer->db, ch_serial_period(serial), ch_serial_period(serial), &made,
 				     err) ||
 	    !ch_db_begin(a->issuer->db, a->tenant, &transaction, err) ||
-	    !store_activate_ca(transaction, a->ca, der, serial, ch_view(key_digest, size),
+	    !store_activate_ca(transaction, a->ca, der, serial, ch_view(fingerprint, sizeof(fingerprint)),
 			       a->payload->requester->client, a->issuer->config->common.instance,
 			       ch_clock_now_us(a->issuer->clock), ch_view_of(&sealed), &saved, err))
 		return false;
@@ -111,12 +109,16 @@ static bool approve(struct approving *a, const struct ca_set *set, struct ch_err
 	a->issuing = a->ca->parent_id ? catalog_by_id(set, a->ca->parent_id) : a->ca;
 	if (!a->issuing)
 		return ch_fail(err, CH_INTERNAL, "CA '%s': its parent is missing", a->ca->document.name);
+	if (a->issuing != a->ca && !catalog_issues(a->issuer, set, a->issuing, err))
+		return ch_fail_in(err, "CA '%s'", a->ca->document.name);
+	if (!check_key_is_good(a->issuer, a->tenant, a->ca, err))
+		return ch_fail_in(err, "CA '%s'", a->ca->document.name);
 	if (!sign_ca(a, &signature, err) ||
 	    !assemble_verified(a->issuing->algorithm, ch_view_of(&a->issuing->public_key_info),
 			       ch_view_of(&a->ca->tbs_certificate), ch_view_of(&signature), &der, err) ||
 	    !activate(a, ch_view_of(&der), err))
 		return ch_fail_in(err, "CA '%s'", a->ca->document.name);
-	atomic_store(&a->issuer->upkeep_wanted, true);
+	upkeep_want(a->issuer);
 	return true;
 }
 
@@ -137,7 +139,7 @@ static bool reply_active(struct issuer *issuer, const char *tenant, const char *
 	}
 	if (ca) {
 		message = CH_PROTO_NEW(Chancery__CaReply, chancery__ca_reply__init);
-		message->ca = ca_message(ca, set, 0);
+		message->ca = ca_message(issuer, ca, set, 0);
 		*reply = &message->base;
 	}
 	catalog_release(issuer, set);

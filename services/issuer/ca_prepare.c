@@ -4,7 +4,7 @@
  * TBSCertificate, and proposes to the vault's officers first the key, then the certificate. Repeated, it
  * goes on where approvals let it; ca_activate.c does the rest. Called from the bus dispatch table.
  */
-#include "issuer.h"
+#include "stopping.h"
 
 #include "issuance/ca_making.h"
 
@@ -79,39 +79,65 @@ static bool find_parent(struct preparing *p, struct ch_error *err)
 	const char *name = p->ca.document.parent;
 
 	p->parent = name ? catalog_find(p->set, name) : NULL;
-	return !name || (p->parent && strcmp(p->parent->state, "active") == 0) ||
-	       ch_fail(err, CH_NOT_FOUND, "parent '%.80s': no such active CA", name);
+	if (name && (!p->parent || strcmp(p->parent->state, "pending") == 0))
+		return ch_fail(err, CH_NOT_FOUND, "parent '%.80s': no such active CA", name);
+	return !name || catalog_issues(p->issuer, p->set, p->parent, err) || ch_fail_in(err, "parent");
+}
+
+/* Who stamps for those who name no policy is stated, by one CA alone: refused before officers are asked. */
+static bool check_default(struct preparing *p, struct ch_error *err)
+{
+	CH_AUTO(ch_transaction) transaction = NULL;
+	CH_AUTO(ch_string) other = NULL;
+	bool found;
+
+	if (!p->ca.document.timestamp_authority.is_default)
+		return true;
+	if (!ch_db_begin(p->issuer->db, p->tenant, &transaction, err) ||
+	    !store_timestamp_default(transaction, p->tenant, p->ca.document.name, &found, &other, err))
+		return false;
+	return !found ||
+	       ch_fail(err, CH_CONFLICT,
+		       "timestamp_authority.default: CA '%s' is the default already; retire or revoke it "
+		       "first, or name the new one as `ca` in each tsa's configuration",
+		       other[0] ? other : "of another tenant");
 }
 
 /* --- what officers approve --- */
 
-static bool propose(struct preparing *p, Chancery__ActionKind kind, const struct ch_action_field *fields,
-		    size_t count, struct ch_error *err)
+static bool propose(struct preparing *p, struct ch_action_ask *ask, struct ch_error *err)
 {
 	struct ch_vault_context context = { .tenant = p->tenant,
 					    .trace_id = p->request->body->trace_id,
 					    .timeout_us = time_left(p->issuer, p->request, 5 * CH_SECOND) };
 
-	return ch_vault_propose_action(p->issuer->vault, &context, kind, fields, count,
-				       p->payload->requester->client, &p->action, err);
+	ask->proposed_by = p->payload->requester->client;
+	ask->proposed_from = p->payload->requester->address;
+	return ch_vault_propose_action(p->issuer->vault, &context, ask, &p->action, err);
 }
 
 static bool propose_key(struct preparing *p, struct ch_error *err)
 {
 	struct ch_action_field fields[CH_CA_KEY_FIELDS];
+	struct ch_action_ask ask = { .kind = CHANCERY__ACTION_KIND__ACTION_GENERATE_KEY,
+				     .fields = fields,
+				     .count = CH_COUNT(fields) };
 
 	ch_ca_key_fields(&p->ca, fields);
-	return propose(p, CHANCERY__ACTION_KIND__ACTION_GENERATE_KEY, fields, CH_COUNT(fields), err);
+	return propose(p, &ask, err);
 }
 
+/* With the very octets: officers see what they sign. */
 static bool propose_certificate(struct preparing *p, const struct ch_ca *ca, const struct ch_ca *parent,
 				struct ch_error *err)
 {
 	struct ch_ca_certificate_fields named;
+	struct ch_action_ask ask = { .kind = CHANCERY__ACTION_KIND__ACTION_CA_CERTIFICATE,
+				     .fields = named.fields,
+				     .count = CH_COUNT(named.fields),
+				     .content = ch_view_of(&ca->tbs_certificate) };
 
-	return ch_ca_certificate_fields(ca, parent, &named, err) &&
-	       propose(p, CHANCERY__ACTION_KIND__ACTION_CA_CERTIFICATE, named.fields, CH_COUNT(named.fields),
-		       err);
+	return ch_ca_certificate_fields(ca, parent, &named, err) && propose(p, &ask, err);
 }
 
 static bool is_approved(const struct preparing *p)
@@ -222,8 +248,8 @@ bool issuer_prepare_ca(void *state, const struct ch_bus_request *request, Protob
 				       reply, err);
 
 	/* 3. A key is made when officers have approved it. */
-	if (!find_parent(&p, err) || !ch_ca_plan(&p.ca, p.parent, ch_clock_now_us(p.issuer->clock), err) ||
-	    !propose_key(&p, err))
+	if (!find_parent(&p, err) || !check_default(&p, err) ||
+	    !ch_ca_plan(&p.ca, p.parent, ch_clock_now_us(p.issuer->clock), err) || !propose_key(&p, err))
 		return ch_fail_in(err, "CA '%s'", p.ca.document.name);
 	if (!is_approved(&p)) {
 		*reply = prepare_reply(&p, &p.ca, p.parent);
@@ -231,7 +257,8 @@ bool issuer_prepare_ca(void *state, const struct ch_bus_request *request, Protob
 	}
 
 	/* 4. Key, TBSCertificate, row, and what is to be approved of them. */
-	if (!make_key(&p, err) || !write_certificate(&p, err) || !store_prepared(&p, err))
+	if (!make_key(&p, err) || !check_key_is_good(p.issuer, p.tenant, &p.ca, err) ||
+	    !write_certificate(&p, err) || !store_prepared(&p, err))
 		return ch_fail_in(err, "CA '%s'", p.ca.document.name);
 	return answer_prepared(&p, &p.ca, p.parent, reply, err);
 }

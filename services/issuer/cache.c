@@ -140,44 +140,63 @@ const struct ch_ca *catalog_by_serial(const struct ca_set *set, struct ch_view s
 	return NULL;
 }
 
+bool catalog_issues(const struct issuer *issuer, const struct ca_set *set, const struct ch_ca *ca,
+		    struct ch_error *err)
+{
+	return ch_ca_issues(set->items, set->count, ca, ch_clock_now_us(issuer->clock), err);
+}
+
 static bool may_use(const struct ch_profile *profile, const struct ch_ca *ca)
 {
-	if (strcmp(ca->state, "active") != 0)
-		return false;
 	return profile->cas.count ? ch_strings_contain(&profile->cas, ca->document.name) : ca->parent_id != 0;
 }
 
-bool catalog_choose(const struct ca_set *set, const struct ch_profile *profile, const char *name,
-		    const struct ch_ca **ca, struct ch_error *err)
+/* The only one that may use the profile and issues; where none issues, why not. */
+static bool choose_any(const struct issuer *issuer, const struct ca_set *set,
+		       const struct ch_profile *profile, const struct ch_ca **ca, struct ch_error *err)
 {
-	struct ch_conf_strings candidates = CH_NONE;
 	char *names[64];
+	struct ch_conf_strings candidates = { .items = names };
+	struct ch_error why_not = CH_NONE;
 
-	*ca = NULL;
-	if (name[0]) {
-		*ca = catalog_find(set, name);
-		if (!*ca || strcmp((*ca)->state, "active") != 0)
-			return ch_fail(err, CH_NOT_FOUND, "CA '%.80s': no such active CA", name);
-		return may_use(profile, *ca) ||
-		       ch_fail(err, CH_INVALID, "CA '%.80s' may not use profile '%s'%s", name, profile->name,
-			       profile->cas.count ? ""
-						  : ": it is a root, and the profile's cas does not name it");
+	for (size_t i = 0; i < set->count && candidates.count < CH_COUNT(names); i++) {
+		const struct ch_ca *item = &set->items[i];
+
+		if (strcmp(item->state, "pending") == 0 || !may_use(profile, item) ||
+		    !catalog_issues(issuer, set, item, &why_not))
+			continue;
+		*ca = item;
+		names[candidates.count++] = item->document.name;
 	}
-	candidates.items = names;
-	for (size_t i = 0; i < set->count && candidates.count < CH_COUNT(names); i++)
-		if (may_use(profile, &set->items[i])) {
-			*ca = &set->items[i];
-			names[candidates.count++] = set->items[i].document.name;
-		}
-	if (candidates.count == 0)
-		return ch_fail(err, CH_NOT_FOUND, "no active CA may use profile '%s'", profile->name);
+	if (candidates.count == 1)
+		return true;
 	if (candidates.count > 1) {
 		CH_AUTO(ch_string) list = ch_strings_join(&candidates);
 
 		return ch_fail(err, CH_INVALID, "several CAs may use profile '%s': name one of %s",
 			       profile->name, list);
 	}
-	return true;
+	if (why_not.code == CH_OK)
+		return ch_fail(err, CH_NOT_FOUND, "no active CA may use profile '%s'", profile->name);
+	*err = why_not;
+	return ch_fail_in(err, "no active CA may use profile '%s'", profile->name);
+}
+
+bool catalog_choose(const struct issuer *issuer, const struct ca_set *set, const struct ch_profile *profile,
+		    const char *name, const struct ch_ca **ca, struct ch_error *err)
+{
+
+	*ca = NULL;
+	if (!name[0])
+		return choose_any(issuer, set, profile, ca, err);
+	*ca = catalog_find(set, name);
+	if (!*ca || strcmp((*ca)->state, "pending") == 0)
+		return ch_fail(err, CH_NOT_FOUND, "CA '%.80s': no such active CA", name);
+	if (!catalog_issues(issuer, set, *ca, err))
+		return false;
+	return may_use(profile, *ca) ||
+	       ch_fail(err, CH_INVALID, "CA '%.80s' may not use profile '%s'%s", name, profile->name,
+		       profile->cas.count ? "" : ": it is a root, and the profile's cas does not name it");
 }
 
 bool catalog_parse_serial(const struct ca_set *set, const char *text, struct ch_bytes *serial,

@@ -14,7 +14,9 @@ bool candidate_build(struct candidate *candidate, struct ch_error *err)
 {
 	const struct ch_ca *ca = candidate->ca;
 	struct ch_template_signer signer = ch_template_signer_of(ca);
-	struct ch_lint_context context = { .signer = &signer, .kind = candidate->profile->kind };
+	struct ch_lint_context context = { .signer = &signer,
+					   .kind = candidate->profile->kind,
+					   .common_name_from_san = candidate->profile->common_name_from_san };
 
 	ch_serial_make(ch_view(ca->serial_tag_key, sizeof(ca->serial_tag_key)), candidate->order.not_after_us,
 		       candidate->serial);
@@ -25,12 +27,27 @@ bool candidate_build(struct candidate *candidate, struct ch_error *err)
 }
 
 static bool reserve_once(struct issuer *issuer, const struct reservation *reservation, bool *reserved,
-			 struct ch_error *err)
+			 bool *blocked, struct ch_error *err)
 {
 	CH_AUTO(ch_transaction) transaction = NULL;
 
 	return ch_db_begin(issuer->db, reservation->tenant, &transaction, err) &&
-	       store_reserve(transaction, reservation, reserved, err) && ch_db_commit(&transaction, err);
+	       store_reserve(transaction, reservation, reserved, blocked, err) &&
+	       ch_db_commit(&transaction, err);
+}
+
+/* Partitions are made ahead of need; a CA that lives longer than any before it can be earlier than that. */
+static bool reserve(struct issuer *issuer, const struct reservation *reservation, bool *reserved,
+		    bool *blocked, struct ch_error *err)
+{
+	int made;
+
+	if (reserve_once(issuer, reservation, reserved, blocked, err))
+		return true;
+	return err->code == CH_INVALID &&
+	       store_ensure_partitions(issuer->db, reservation->expiry_period, reservation->expiry_period,
+				       &made, err) &&
+	       reserve_once(issuer, reservation, reserved, blocked, err);
 }
 
 bool candidate_reserve(struct issuer *issuer, const struct candidate *candidate, bool *reserved,
@@ -40,9 +57,8 @@ bool candidate_reserve(struct issuer *issuer, const struct candidate *candidate,
 	CH_AUTO(ch_string) subject = ch_name_text(order->subject_der);
 	CH_AUTO(ch_string) sans_json = sans_to_json(order->sans);
 	CH_AUTO(ch_string) san_text = sans_to_text(order->sans);
-	uint8_t key_digest[64];
-	size_t digest_size;
-	int made;
+	uint8_t fingerprint[CH_FINGERPRINT_SIZE];
+	bool blocked = false;
 	struct reservation reservation = {
 		.tenant = candidate->tenant,
 		.client = candidate->client,
@@ -63,15 +79,11 @@ bool candidate_reserve(struct issuer *issuer, const struct candidate *candidate,
 		.reserved_at_us = ch_clock_now_us(issuer->clock),
 	};
 
-	if (!ch_digest("sha256", order->public_key_info, key_digest, &digest_size, err))
+	if (!ch_public_key_fingerprint(order->public_key_info, fingerprint, err))
 		return false;
-	reservation.public_key_sha256 = ch_view(key_digest, digest_size);
-	if (reserve_once(issuer, &reservation, reserved, err))
-		return true;
-	/* Partitions are made ahead of need; a CA that lives longer than any before it can be earlier than
-	 * that. */
-	return err->code == CH_INVALID &&
-	       store_ensure_partitions(issuer->db, reservation.expiry_period, reservation.expiry_period,
-				       &made, err) &&
-	       reserve_once(issuer, &reservation, reserved, err);
+	reservation.public_key_sha256 = ch_view(fingerprint, sizeof(fingerprint));
+	if (!reserve(issuer, &reservation, reserved, &blocked, err))
+		return false;
+	return !blocked ||
+	       ch_fail(err, CH_INVALID, "public key is known to be compromised: it is never certified again");
 }

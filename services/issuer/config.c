@@ -3,7 +3,8 @@
 #include "issuer.h"
 
 static const struct ch_conf_field fields[] = {
-	CH_DAEMON_COMMON_FIELDS(struct issuer_config),
+	/* Of the peers, those in peers.c are called; the other names may stand there as ever. */
+	CH_DAEMON_COMMON_FIELDS(struct issuer_config, "vault|issuer|crl|audit"),
 	CH_CONF_NAMED("sign_timeout", struct issuer_config, sign_timeout_us, CH_CONF_DURATION,
 		      .default_text = "5s", .min = 100 * CH_MILLISECOND, .max = CH_MINUTE,
 		      .help = "how long a request waits for the vault, unless its caller gives up earlier"),
@@ -20,7 +21,7 @@ static const struct ch_conf_field fields[] = {
 			      "its own at start"),
 	CH_CONF_NAMED("recovery_give_up", struct issuer_config, recovery_give_up_us, CH_CONF_DURATION,
 		      .default_text = "24h", .min = CH_MINUTE, .max = 365 * CH_DAY,
-		      .help = "pending this long, a certificate is cancelled"),
+		      .help = "pending this long, a certificate is revoked: the vault may have signed it"),
 	CH_CONF_NAMED("renewal_interval", struct issuer_config, renewal_interval_us, CH_CONF_DURATION,
 		      .default_text = "60s", .min = CH_SECOND, .max = CH_DAY,
 		      .help = "how often the suite's OCSP responder and TSA certificates are looked after"),

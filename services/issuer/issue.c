@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * issue.c: one accepted request becomes one certificate. Called from the bus dispatch table (dispatch.c).
+ * issue.c: one accepted request becomes one certificate. Called from the bus dispatch table (peers.c).
  * The order of the steps is the safety argument; docs/paths/issuance.md draws it.
  */
-#include "issuer.h"
+#include "stopping.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +20,7 @@ struct issuing {
 	struct ch_profile *profile;
 	struct ch_csr csr;
 	struct ch_sans sans;
+	struct ch_unmet unmet; /* what the CSR asks for and does not get */
 	struct candidate candidate;
 	struct certificate_row row;
 };
@@ -30,6 +31,7 @@ static void issuing_free(struct issuing *issuing)
 	certificate_row_free(&issuing->row);
 	ch_csr_free(&issuing->csr);
 	ch_sans_free(&issuing->sans);
+	ch_unmet_free(&issuing->unmet);
 	lookup_free(&issuing->lookup);
 	if (issuing->profile)
 		profile_release(issuing->issuer, issuing->profile);
@@ -44,6 +46,7 @@ static bool answer_repeat(struct issuing *issuing, struct ch_error *err);
 static bool decide(struct issuing *issuing, struct ch_error *err);
 static bool finish(struct issuing *issuing, struct ch_error *err);
 static bool read_back(struct issuing *issuing, struct ch_error *err);
+static bool answer(struct issuing *issuing, bool repeated, ProtobufCMessage **reply, struct ch_error *err);
 
 /*
  * Issues the certificate that an IssueCertificateRequest asks for.
@@ -65,10 +68,7 @@ static bool issue(struct issuing *issuing, ProtobufCMessage **reply, struct ch_e
 
 	/* 2. An idempotency key seen before returns what it made, finished or not. */
 	if (issuing->lookup.repeated) {
-		if (!answer_repeat(issuing, err))
-			return false;
-		*reply = certificate_reply(&issuing->row, issuing->set, true);
-		return true;
+		return answer_repeat(issuing, err) && answer(issuing, true, reply, err);
 	}
 
 	/* 3. What may be issued is decided before anything is built. */
@@ -83,18 +83,13 @@ static bool issue(struct issuing *issuing, ProtobufCMessage **reply, struct ch_e
 	if (!candidate_reserve(issuing->issuer, &issuing->candidate, &reserved, err))
 		return false;
 	if (!reserved) { /* the same key on another connection or issuer was quicker */
-		if (!look_up(issuing, err) || !answer_repeat(issuing, err))
-			return false;
-		*reply = certificate_reply(&issuing->row, issuing->set, true);
-		return true;
+		return look_up(issuing, err) && answer_repeat(issuing, err) &&
+		       answer(issuing, true, reply, err);
 	}
 
 	/* 6. Sign exactly those bytes, verify, and save with the audit event in one transaction; then it may
 	 * be told. */
-	if (!finish(issuing, err) || !read_back(issuing, err))
-		return false;
-	*reply = certificate_reply(&issuing->row, issuing->set, false);
-	return true;
+	return finish(issuing, err) && read_back(issuing, err) && answer(issuing, false, reply, err);
 }
 
 bool issuer_issue(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
@@ -189,23 +184,42 @@ static bool read_repeated(struct issuing *issuing, struct ch_error *err)
 			ch_view_of(&issuing->lookup.serial), err);
 }
 
-/* Whoever reserved it did not finish in time: this request does, over the stored bytes. */
+/* Whoever reserved it did not finish in time: this request does, over the stored bytes, or gives it up for
+ * what recovery would give it up for. */
 static bool take_over(struct issuing *issuing, struct ch_error *err)
 {
 	struct issuer *issuer = issuing->issuer;
 	const struct certificate_row *row = &issuing->row;
 	const struct ch_ca *ca = catalog_by_id(issuing->set, row->ca_id);
+	CH_AUTO(ch_string) reason = NULL;
 	struct ch_lint_token lint = CH_NONE;
 	struct pending pending;
 
+	if (!ca)
+		return ch_fail(err, CH_INTERNAL, "its CA is not in the database");
+	reason = reason_to_give_up(issuer, issuing->tenant, issuing->set, row);
+	if (reason) {
+		pending = pending_from_row(issuing->tenant, row, ca);
+		pending.scope = &issuing->request->scope;
+		return finish_give_up(issuer, &pending, reason, err) && read_repeated(issuing, err);
+	}
 	if (!issuing->profile &&
 	    !profile_get(issuer, issuing->tenant, row->profile, row->profile_version, &issuing->profile, err))
 		return false;
-	if (!ca || !pending_of_row(issuing->tenant, row, ca, issuing->profile, &lint, &pending, err))
+	if (!may_still_be_signed(issuer, issuing->tenant, issuing->set, row, err) ||
+	    !pending_of_row(issuing->tenant, row, ca, issuing->profile, &lint, &pending, err))
 		return false;
 	pending.scope = &issuing->request->scope;
 	pending.timeout_us = time_left(issuer, issuing->request, issuer->config->sign_timeout_us);
-	return finish_pending(issuer, &pending, NULL, err) && read_repeated(issuing, err);
+	return finish_pending(issuer, &pending, err) && read_repeated(issuing, err);
+}
+
+/* A row that was revoked while it was pending has no certificate. */
+static bool was_issued(const struct issuing *issuing, struct ch_error *err)
+{
+	return issuing->row.der.size > 0 ||
+	       ch_fail(err, CH_CONFLICT, "the certificate of this request was %s before it was issued",
+		       issuing->row.status);
 }
 
 static bool answer_repeat(struct issuing *issuing, struct ch_error *err)
@@ -228,7 +242,7 @@ static bool answer_repeat(struct issuing *issuing, struct ch_error *err)
 	if (strcmp(issuing->row.status, "cancelled") == 0)
 		return ch_fail(err, CH_DENIED, "this request was refused before: %s",
 			       issuing->row.cancelled_reason);
-	return true;
+	return was_issued(issuing, err);
 }
 
 /* --- 3
@@ -239,7 +253,7 @@ static bool read_sans(struct issuing *issuing, struct ch_error *err)
 {
 	const Chancery__IssueCertificateRequest *payload = issuing->payload;
 
-	if (payload->n_subject_alt_names > 1000)
+	if (payload->n_subject_alt_names > ISSUER_SANS_CAP)
 		return ch_fail(err, CH_TOO_LARGE, "%zu subject alternative names",
 			       payload->n_subject_alt_names);
 	for (size_t i = 0; i < payload->n_subject_alt_names; i++)
@@ -247,6 +261,59 @@ static bool read_sans(struct issuing *issuing, struct ch_error *err)
 				 payload->subject_alt_names[i]->value, err))
 			return false;
 	return true;
+}
+
+static bool may_request(const struct ch_profile *profile, const Chancery__Requester *requester,
+			struct ch_error *err)
+{
+	/* Who holds such a certificate can answer for the CA or stamp time in its name. */
+	if (profile->kind != CH_KIND_END_ENTITY && !has_role(requester, "officer"))
+		return ch_fail(err, CH_DENIED, "profile '%s' is of kind %s: only officers may use it",
+			       profile->name, profile->kind_name);
+	for (size_t i = 0; i < profile->requesters.count; i++) {
+		const char *item = profile->requesters.items[i];
+
+		if (strncmp(item, "role:", 5) == 0 ? has_role(requester, item + 5)
+						   : strcmp(item, requester->client) == 0)
+			return true;
+	}
+	return profile->requesters.count == 0 ||
+	       ch_fail(err, CH_DENIED, "profile '%s': '%.200s' is none of its requesters", profile->name,
+		       requester->client);
+}
+
+/* The CA that issues is policy's; here all others of the tenant. */
+static bool check_subject_is_no_ca(const struct issuing *issuing, struct ch_error *err)
+{
+	bool equal;
+
+	for (size_t i = 0; i < issuing->set->count; i++) {
+		const struct ch_ca *ca = &issuing->set->items[i];
+
+		if (!ch_name_equal(ch_view_of(&issuing->csr.subject_der), ch_view_of(&ca->subject_der),
+				   &equal, err))
+			return ch_fail_in(err, "subject");
+		if (equal)
+			return ch_fail(err, CH_INVALID, "subject '%.200s' is the name of CA '%s'",
+				       issuing->csr.subject, ca->document.name);
+	}
+	return true;
+}
+
+/* What is asked for and not given is told, or refused where the profile wants that. */
+static bool find_unmet(struct issuing *issuing, const struct ch_profile *profile, struct ch_error *err)
+{
+	const struct ch_sans *sans = issuing->sans.count ? &issuing->sans : &issuing->csr.sans;
+	struct ch_conf_strings texts;
+
+	ch_unmet_free(&issuing->unmet);
+	if (!ch_unmet_find(profile, &issuing->csr, sans, &issuing->unmet, err))
+		return false;
+	if (!issuing->unmet.count || strcmp(profile->requested_extensions, "refuse") != 0)
+		return true;
+	texts = (struct ch_conf_strings){ .items = issuing->unmet.items, .count = issuing->unmet.count };
+	CH_AUTO(ch_string) list = ch_strings_join(&texts);
+	return ch_fail(err, CH_INVALID, "the request asks for what the profile does not give: %s", list);
 }
 
 static bool decide(struct issuing *issuing, struct ch_error *err)
@@ -259,18 +326,18 @@ static bool decide(struct issuing *issuing, struct ch_error *err)
 		return ch_fail(err, CH_NOT_FOUND, "profile '%s': no such profile", payload->profile);
 	if (!profile_get(issuing->issuer, issuing->tenant, payload->profile, issuing->lookup.profile_version,
 			 &issuing->profile, err) ||
-	    !catalog_choose(issuing->set, issuing->profile, payload->ca, &candidate->ca, err))
+	    !catalog_choose(issuing->issuer, issuing->set, issuing->profile, payload->ca, &candidate->ca,
+			    err))
 		return false;
-	/* Who holds such a certificate can answer for the CA or stamp time in its name. */
-	if (issuing->profile->kind != CH_KIND_END_ENTITY && !has_role(payload->requester, "officer"))
-		return ch_fail(err, CH_DENIED, "profile '%s' is of kind %s: only officers may use it",
-			       payload->profile, issuing->profile->kind_name);
+	if (!may_request(issuing->profile, payload->requester, err))
+		return false;
 	if (!ch_csr_read(ch_view(payload->csr.data, payload->csr.len), &issuing->csr, err))
 		return ch_fail_in(err, "certification request");
 	asked.validity_seconds = payload->validity_seconds;
 	if (!read_sans(issuing, err) ||
 	    !ch_policy_check(issuing->profile, candidate->ca, &asked, ch_clock_now_us(issuing->issuer->clock),
-			     &candidate->order, err))
+			     &candidate->order, err) ||
+	    !check_subject_is_no_ca(issuing, err) || !find_unmet(issuing, issuing->profile, err))
 		return ch_fail_in(err, "profile '%s'", issuing->profile->name);
 	candidate->tenant = issuing->tenant;
 	candidate->client = payload->requester->client;
@@ -301,7 +368,7 @@ static bool finish(struct issuing *issuing, struct ch_error *err)
 					issuing->issuer->config->sign_timeout_us),
 	};
 
-	return finish_pending(issuing->issuer, &pending, NULL, err);
+	return finish_pending(issuing->issuer, &pending, err);
 }
 
 /* What is released is what the database holds: recovery may have been quicker. */
@@ -314,5 +381,37 @@ static bool read_back(struct issuing *issuing, struct ch_error *err)
 		return false;
 	if (strcmp(issuing->row.status, "cancelled") == 0)
 		return ch_fail(err, CH_DENIED, "refused: %s", issuing->row.cancelled_reason);
+	return was_issued(issuing, err);
+}
+
+/* A repeat is told what the first was: by its CSR, which is the same, and the profile of then. */
+static bool find_unmet_again(struct issuing *issuing, struct ch_error *err)
+{
+	const Chancery__IssueCertificateRequest *payload = issuing->payload;
+	struct ch_profile *profile = NULL;
+	bool found;
+
+	ch_csr_free(&issuing->csr);
+	ch_sans_free(&issuing->sans);
+	if (!profile_get(issuing->issuer, issuing->tenant, issuing->row.profile, issuing->row.profile_version,
+			 &profile, err))
+		return false;
+	found = ch_csr_read(ch_view(payload->csr.data, payload->csr.len), &issuing->csr, err) &&
+		read_sans(issuing, err) && find_unmet(issuing, profile, err);
+	profile_release(issuing->issuer, profile);
+	return found;
+}
+
+static bool answer(struct issuing *issuing, bool repeated, ProtobufCMessage **reply, struct ch_error *err)
+{
+	Chancery__CertificateReply *message;
+
+	if (repeated && !find_unmet_again(issuing, err))
+		return false;
+	*reply = certificate_reply(&issuing->row, issuing->set, repeated);
+	message = (Chancery__CertificateReply *)*reply;
+	message->ignored = ch_alloc_pointers(issuing->unmet.count);
+	for (size_t i = 0; i < issuing->unmet.count; i++)
+		message->ignored[message->n_ignored++] = ch_strdup(issuing->unmet.items[i]);
 	return true;
 }

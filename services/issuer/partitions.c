@@ -42,7 +42,8 @@ static bool last_expiry(struct issuer *issuer, const char *tenant, int64_t now_u
 	    !catalog_get(issuer, tenant, NULL, &set, err))
 		return false;
 	for (size_t i = 0; i < set->count; i++)
-		if (strcmp(set->items[i].state, "active") == 0 && set->items[i].not_after_us > last_ca_us)
+		if (signer_may_be_made(&set->items[i], CH_KIND_OCSP_RESPONDER, now_us) &&
+		    set->items[i].not_after_us > last_ca_us)
 			last_ca_us = set->items[i].not_after_us;
 	catalog_release(issuer, set);
 	*last_us = last_ca_us < now_us + longest_us ? last_ca_us : now_us + longest_us;

@@ -99,7 +99,7 @@ bool issuer_apply_profile(void *state, const struct ch_bus_request *request, Pro
 	if (!apply(issuer, request, tenant, profile.name, profile.kind_name, &row, &changed, err))
 		return false;
 	if (changed)
-		atomic_store(&issuer->upkeep_wanted, true);
+		upkeep_want(issuer);
 	message = CH_PROTO_NEW(Chancery__ProfileReply, chancery__profile_reply__init);
 	message->profile = profile_message(&row);
 	message->changed = changed;

@@ -143,28 +143,29 @@ bool issuer_list_certificates(void *state, const struct ch_bus_request *request,
  * --------------------------------------------------------------------------------------------------------------------
  */
 
-static bool count_issued(struct issuer *issuer, const char *tenant, const struct ch_ca *ca, uint64_t *issued,
-			 struct ch_error *err)
+/* ca_id 0: of all CAs of the tenant. */
+static bool count_issued(struct issuer *issuer, const char *tenant, int64_t ca_id,
+			 struct issued_counts *counts, struct ch_error *err)
 {
 	CH_AUTO(ch_transaction) transaction = NULL;
 
 	return ch_db_begin(issuer->db, tenant, &transaction, err) &&
-	       store_count_issued(transaction, ca->id, issued, err);
+	       store_count_issued(transaction, tenant, ca_id, counts, err) && ch_db_commit(&transaction, err);
 }
 
 static bool reply_ca(struct issuer *issuer, const char *tenant, const struct ca_set *set, const char *name,
 		     ProtobufCMessage **reply, struct ch_error *err)
 {
 	const struct ch_ca *ca = catalog_find(set, name);
+	CH_AUTO(issued_counts) counts = CH_NONE;
 	Chancery__CaReply *message;
-	uint64_t issued;
 
 	if (!ca)
 		return ch_fail(err, CH_NOT_FOUND, "CA '%.80s': no such CA", name);
-	if (!count_issued(issuer, tenant, ca, &issued, err))
+	if (!count_issued(issuer, tenant, ca->id, &counts, err))
 		return false;
 	message = CH_PROTO_NEW(Chancery__CaReply, chancery__ca_reply__init);
-	message->ca = ca_message(ca, set, issued);
+	message->ca = ca_message(issuer, ca, set, issued_by(&counts, ca->id));
 	*reply = &message->base;
 	return true;
 }
@@ -189,24 +190,21 @@ bool issuer_list_cas(void *state, const struct ch_bus_request *request, Protobuf
 		     struct ch_error *err)
 {
 	struct issuer *issuer = state;
+	const Chancery__ListCasRequest *payload = (const Chancery__ListCasRequest *)request->payload;
+	CH_AUTO(issued_counts) counts = CH_NONE;
 	Chancery__ListCasReply *message;
 	struct ca_set *set = NULL;
 	const char *tenant;
 
-	if (!request_tenant(request, &tenant, err) || !catalog_get(issuer, tenant, NULL, &set, err))
+	if (!request_tenant(request, &tenant, err) ||
+	    (!payload->without_counts && !count_issued(issuer, tenant, 0, &counts, err)) ||
+	    !catalog_get(issuer, tenant, NULL, &set, err))
 		return false;
 	message = CH_PROTO_NEW(Chancery__ListCasReply, chancery__list_cas_reply__init);
 	message->cas = ch_alloc_pointers(set->count);
-	for (size_t i = 0; i < set->count; i++) {
-		uint64_t issued = 0;
-
-		if (!count_issued(issuer, tenant, &set->items[i], &issued, err)) {
-			protobuf_c_message_free_unpacked(&message->base, NULL);
-			catalog_release(issuer, set);
-			return false;
-		}
-		message->cas[message->n_cas++] = ca_message(&set->items[i], set, issued);
-	}
+	for (size_t i = 0; i < set->count; i++)
+		message->cas[message->n_cas++] =
+			ca_message(issuer, &set->items[i], set, issued_by(&counts, set->items[i].id));
 	catalog_release(issuer, set);
 	*reply = &message->base;
 	return true;

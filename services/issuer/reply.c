@@ -108,13 +108,22 @@ ProtobufCMessage *certificate_reply(const struct certificate_row *row, const str
 	return &reply->base;
 }
 
-Chancery__Ca *ca_message(const struct ch_ca *ca, const struct ca_set *set, uint64_t issued)
+Chancery__Ca *ca_message(const struct issuer *issuer, const struct ch_ca *ca, const struct ca_set *set,
+			 uint64_t issued)
 {
 	Chancery__Ca *message = CH_PROTO_NEW(Chancery__Ca, chancery__ca__init);
+	struct ch_ca_effect effect;
+
+	ch_ca_effect_of(set->items, set->count, ca, ch_clock_now_us(issuer->clock), &effect);
 
 	message->name = ch_strdup(ca->document.name);
 	message->parent = ch_strdup(ca->document.parent ? ca->document.parent : "");
-	message->state = ch_strdup(ca->state);
+	message->state = ch_strdup(effect.state);
+	message->why = ch_strdup(strcmp(effect.state, "pending") == 0 ? "" : effect.why);
+	message->own_state = ch_strdup(ca->state);
+	/* At most one of those in use (cas_timestamp_default of 0004_signers.sql). */
+	message->timestamp_default = ca->timestamp_default && strcmp(ca->state, "retired") != 0 &&
+				     strcmp(ca->state, "revoked") != 0;
 	message->subject = ch_strdup(ca->subject);
 	message->key_id = ch_strdup(ca->key_id);
 	message->key_algorithm = ch_strdup(ca->algorithm->name);

@@ -12,27 +12,31 @@
 	"expiry_period, ca_id, serial, status, profile, profile_version, subject, subject_alt_names::text, " \
 	"not_before, not_after, created_at, tbs_certificate, certificate_der, requested_by, "                \
 	"cancelled_reason, "                                                                                 \
-	"reserved_at, revoked_at, invalidity_date, revocation_reason"
+	"reserved_at, revoked_at, invalidity_date, revocation_reason, public_key_sha256"
 
 static const struct ch_statement look_up = {
 	"issuer_look_up",
 	"SELECT r.request_sha256, r.expiry_period, r.ca_id, r.serial,"
 	"       coalesce((SELECT max(version) FROM profiles WHERE tenant_id = $1 AND name = $4), 0),"
-	"       (SELECT coalesce(md5(string_agg(ca_id || state || encode(document_sha256, 'hex'), ',' ORDER "
-	"BY ca_id)), '')"
-	"        FROM cas WHERE tenant_id = $1)"
+	"       (SELECT " STORE_CATALOG_VERSION ")"
 	" FROM (VALUES (1)) AS one"
 	" LEFT JOIN issue_requests r ON r.tenant_id = $1 AND r.client = $2 AND r.idempotency_key = $3",
 };
 
-/* One statement: the serial is reserved exactly when the idempotency key is new. A second request with the
- * same key waits in the first INSERT until this transaction ends. */
+/* One statement: the serial is reserved exactly when the idempotency key is new and the public key is not one
+ * that is known to be compromised. A second request with the same idempotency key waits in the first INSERT
+ * until this transaction ends. */
 static const struct ch_statement reserve = {
 	"issuer_reserve",
-	"WITH claimed AS ("
+	"WITH blocked AS ("
+	"  SELECT 1 FROM compromised_keys WHERE public_key_sha256 = $13 AND tenant_id IN ('', $1)),"
+	" claimed AS ("
 	"  INSERT INTO issue_requests (tenant_id, client, idempotency_key, request_sha256, expiry_period, "
 	"ca_id, serial)"
-	"  VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING 1)"
+	"  SELECT $1, $2::text, $3::text, $4::bytea, $5::int, $6::bigint, $7::bytea WHERE NOT EXISTS (SELECT "
+	"FROM "
+	"blocked) ON CONFLICT DO NOTHING RETURNING 1),"
+	" reserved AS ("
 	" INSERT INTO certificates (expiry_period, ca_id, serial, tenant_id, status, profile, "
 	"profile_version, subject,"
 	"   subject_alt_names, san_text, public_key_sha256, not_before, not_after, tbs_certificate, "
@@ -40,7 +44,9 @@ static const struct ch_statement reserve = {
 	"   reserved_at)"
 	" SELECT $5, $6, $7, $1, 'pending', $8::text, $9::int, $10::text, $11::text::jsonb, $12::text, "
 	"$13::bytea,"
-	"   $14::timestamptz, $15::timestamptz, $16::bytea, $2, $17::text, $18::timestamptz FROM claimed",
+	"   $14::timestamptz, $15::timestamptz, $16::bytea, $2, $17::text, $18::timestamptz FROM claimed "
+	"RETURNING 1)"
+	" SELECT EXISTS (SELECT FROM reserved), EXISTS (SELECT FROM blocked)",
 };
 
 static const struct ch_statement issued = {
@@ -74,9 +80,17 @@ static const struct ch_statement find_for_update = {
 static const struct ch_statement next_pending = {
 	"issuer_next_pending",
 	"SELECT " ROW_COLUMNS " FROM certificates"
-	" WHERE status = 'pending' AND reserved_at > $4 AND (reserved_at < $3 OR (reserved_by = $1 AND "
-	"reserved_at < $2))"
-	" ORDER BY reserved_at LIMIT 1 FOR UPDATE SKIP LOCKED",
+	" WHERE status = 'pending' AND (reserved_at, serial) > ($4::timestamptz, $5::bytea)"
+	"  AND (reserved_at < $3 OR (reserved_by = $1 AND reserved_at < $2))"
+	" ORDER BY reserved_at, serial LIMIT 1",
+};
+
+static const struct ch_statement pending_of_key = {
+	"issuer_pending_of_key",
+	"SELECT " ROW_COLUMNS " FROM certificates"
+	" WHERE status = 'pending' AND ca_id = $1 AND profile = $2 AND public_key_sha256 = $3 AND not_after "
+	"> now()"
+	" ORDER BY reserved_at DESC LIMIT 1",
 };
 
 /* The log's head is locked by the UPDATE until commit, so sequence numbers become visible in their order. */
@@ -118,6 +132,7 @@ void certificate_row_free(struct certificate_row *row)
 	ch_bytes_free(&row->serial);
 	ch_bytes_free(&row->tbs);
 	ch_bytes_free(&row->der);
+	ch_bytes_free(&row->public_key_sha256);
 	free(row->status);
 	free(row->profile);
 	free(row->subject);
@@ -156,6 +171,7 @@ static void read_row(const struct ch_rows *rows, size_t i, struct certificate_ro
 	row->revoked_at_us = ch_rows_time(rows, i, 16);
 	row->invalidity_date_us = ch_rows_time(rows, i, 17);
 	row->revocation_reason = ch_rows_null(rows, i, 18) ? -1 : (int)ch_rows_int64(rows, i, 18);
+	row->public_key_sha256 = ch_bytes_copy(ch_rows_bytes(rows, i, 19));
 }
 
 bool store_lookup(struct ch_db *db, const char *tenant, const char *client, const char *idempotency_key,
@@ -184,7 +200,7 @@ bool store_lookup(struct ch_db *db, const char *tenant, const char *client, cons
 }
 
 bool store_reserve(struct ch_transaction *transaction, const struct reservation *r, bool *reserved,
-		   struct ch_error *err)
+		   bool *blocked, struct ch_error *err)
 {
 	CH_AUTO(ch_rows) rows = NULL;
 
@@ -200,7 +216,8 @@ bool store_reserve(struct ch_transaction *transaction, const struct reservation 
 				       ch_param_text(r->reserved_by), ch_param_time(r->reserved_at_us)),
 			 &rows, err))
 		return false;
-	*reserved = ch_rows_affected(rows) == 1;
+	*reserved = ch_rows_bool(rows, 0, 0);
+	*blocked = ch_rows_bool(rows, 0, 1);
 	return true;
 }
 
@@ -255,14 +272,32 @@ bool store_find(struct ch_transaction *transaction, int32_t expiry_period, int64
 }
 
 bool store_next_pending(struct ch_transaction *transaction, const char *instance, int64_t started_us,
-			int64_t before_us, int64_t after_us, bool *found, struct certificate_row *row,
-			struct ch_error *err)
+			int64_t before_us, const struct pending_place *after, bool *found,
+			struct certificate_row *row, struct ch_error *err)
 {
 	CH_AUTO(ch_rows) rows = NULL;
 
 	if (!ch_db_query(transaction, &next_pending,
 			 CH_PARAMETERS(ch_param_text(instance), ch_param_time(started_us),
-				       ch_param_time(before_us), ch_param_time(after_us)),
+				       ch_param_time(before_us), ch_param_time(after->reserved_at_us),
+				       ch_param_bytes(after->serial)),
+			 &rows, err))
+		return false;
+	*found = ch_rows_count(rows) == 1;
+	if (*found)
+		read_row(rows, 0, row);
+	return true;
+}
+
+bool store_find_pending_of_key(struct ch_transaction *transaction, int64_t ca_id, const char *profile,
+			       struct ch_view public_key_sha256, bool *found, struct certificate_row *row,
+			       struct ch_error *err)
+{
+	CH_AUTO(ch_rows) rows = NULL;
+
+	if (!ch_db_query(transaction, &pending_of_key,
+			 CH_PARAMETERS(ch_param_int64(ca_id), ch_param_text(profile),
+				       ch_param_bytes(public_key_sha256)),
 			 &rows, err))
 		return false;
 	*found = ch_rows_count(rows) == 1;

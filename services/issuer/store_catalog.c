@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store_catalog.c: every statement about CAs, profiles, the suite's own signers, partitions and the audit
- * outbox. A CA's row is visible to the issuer in every tenant (upkeep needs that), so these statements name
- * the tenant themselves. */
+/* store_catalog.c: every statement about CAs, profiles and partitions. A CA's row is
+ * visible to the issuer in every tenant (upkeep needs that), so these statements name the tenant themselves.
+ */
 #include "issuer.h"
 
 #include <stdlib.h>
@@ -9,17 +9,19 @@
 
 static const struct ch_statement catalog_version = {
 	"issuer_catalog_version",
-	"SELECT coalesce(md5(string_agg(ca_id || state || encode(document_sha256, 'hex'), ',' ORDER BY "
-	"ca_id)), '')"
-	" FROM cas WHERE tenant_id = $1",
+	"SELECT " STORE_CATALOG_VERSION,
 };
 
 static const struct ch_statement load_cas = {
 	"issuer_load_cas",
-	"SELECT ca_id, coalesce(parent_id, 0), state, document, subject_der, subject, key_id, key_algorithm, "
-	"public_key_info,"
-	"  key_identifier, tbs_certificate, certificate_der, not_before, not_after, serial_tag_key"
-	" FROM cas WHERE tenant_id = $1 ORDER BY ca_id",
+	"SELECT c.ca_id, coalesce(c.parent_id, 0), c.state, c.document, c.subject_der, c.subject, c.key_id, "
+	"  c.key_algorithm, c.public_key_info, c.key_identifier, c.tbs_certificate, c.certificate_der, "
+	"  c.not_before, c.not_after, c.serial_tag_key, c.state_reason, k.state, k.policy_version, "
+	"  k.compromised_at IS NOT NULL, t.status, c.timestamp_default"
+	" FROM cas c JOIN keys k ON k.key_id = c.key_id"
+	" LEFT JOIN certificates t ON t.expiry_period = serial_period(certificate_serial(c.certificate_der))"
+	"  AND t.ca_id = coalesce(c.parent_id, c.ca_id) AND t.serial = certificate_serial(c.certificate_der)"
+	" WHERE c.tenant_id = $1 ORDER BY c.ca_id",
 };
 
 static const struct ch_statement same_ca = {
@@ -35,10 +37,10 @@ static const struct ch_statement prepare_ca = {
 	"subject, key_id,"
 	"    key_algorithm, public_key_info, key_identifier, tbs_certificate, not_before, not_after, "
 	"serial_tag_key, ocsp_url,"
-	"    crl_url, ca_issuers_url, crl_interval_s, crl_validity_s)"
+	"    crl_url, ca_issuers_url, crl_interval_s, crl_validity_s, timestamp_default)"
 	"  VALUES ($1, $2, nullif($3::bigint, 0), 'pending', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
 	"$14, $15, $16, $17,"
-	"    $18, $19, $20)"
+	"    $18, $19, $20, $22)"
 	"  ON CONFLICT (tenant_id, name) DO UPDATE SET parent_id = excluded.parent_id, document = "
 	"excluded.document,"
 	"    document_sha256 = excluded.document_sha256, subject_der = excluded.subject_der, subject = "
@@ -50,7 +52,8 @@ static const struct ch_statement prepare_ca = {
 	"excluded.serial_tag_key,"
 	"    ocsp_url = excluded.ocsp_url, crl_url = excluded.crl_url, ca_issuers_url = "
 	"excluded.ca_issuers_url,"
-	"    crl_interval_s = excluded.crl_interval_s, crl_validity_s = excluded.crl_validity_s"
+	"    crl_interval_s = excluded.crl_interval_s, crl_validity_s = excluded.crl_validity_s,"
+	"    timestamp_default = excluded.timestamp_default"
 	"  WHERE cas.state = 'pending' RETURNING 1)"
 	" INSERT INTO audit_outbox (service, signed_event) SELECT 'issuer', $21::bytea FROM saved",
 };
@@ -74,7 +77,8 @@ static const struct ch_statement activate_ca = {
 
 static const struct ch_statement count_issued = {
 	"issuer_count_issued",
-	"SELECT count(*) FROM certificates WHERE ca_id = $1 AND status IN ('issued', 'suspended', 'revoked')",
+	"SELECT ca_id, sum(issued)::bigint FROM certificate_counts "
+	"WHERE tenant_id = $1 AND ($2::bigint = 0 OR ca_id = $2) GROUP BY ca_id",
 };
 
 #define PROFILE_COLUMNS "name, version, kind, document, applied_at"
@@ -100,23 +104,7 @@ static const struct ch_statement apply_profile = {
 	" INSERT INTO audit_outbox (service, signed_event) SELECT 'issuer', $8::bytea FROM saved",
 };
 
-static const struct ch_statement newest_service_certificate = {
-	"issuer_newest_service_certificate",
-	"SELECT max(not_before), max(not_after), count(*) FROM service_certificates WHERE kind = $1 AND "
-	"ca_id = $2",
-};
-
-static const struct ch_statement service_certificate = {
-	"issuer_service_certificate",
-	"INSERT INTO service_certificates (tenant_id, kind, ca_id, key_id, certificate_der, not_before, "
-	"not_after)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
-};
-
-static const struct ch_statement try_lock = {
-	"issuer_try_lock",
-	"SELECT pg_try_advisory_xact_lock(hashtext('chancery.issuer.' || $1::text), $2::int)",
-};
+const struct ch_lease_table issuer_leases = CH_LEASE_TABLE("issuer", "issuer_leases", "name");
 
 static const struct ch_statement tenants = {
 	"issuer_tenants",
@@ -126,14 +114,6 @@ static const struct ch_statement tenants = {
 static const struct ch_statement ensure_partitions = {
 	"issuer_ensure_partitions",
 	"SELECT ensure_certificate_partitions($1::int, $2::int)",
-};
-
-static const struct ch_statement take_outbox = {
-	"issuer_take_outbox",
-	"WITH taken AS (DELETE FROM audit_outbox WHERE outbox_id IN"
-	"  (SELECT outbox_id FROM audit_outbox WHERE service = 'issuer' ORDER BY outbox_id LIMIT $1::int)"
-	"  RETURNING outbox_id, signed_event)"
-	" SELECT signed_event FROM taken ORDER BY outbox_id",
 };
 
 bool store_catalog_version(struct ch_transaction *transaction, const char *tenant, char **version,
@@ -166,6 +146,12 @@ static bool read_ca(const struct ch_rows *rows, size_t i, struct ch_ca *ca, stru
 	ca->certificate_der = ch_bytes_copy(ch_rows_bytes(rows, i, 11));
 	ca->not_before_us = ch_rows_time(rows, i, 12);
 	ca->not_after_us = ch_rows_time(rows, i, 13);
+	ca->state_reason = ch_strdup(ch_rows_text(rows, i, 15));
+	ca->key_state = ch_strdup(ch_rows_text(rows, i, 16));
+	ca->key_version = ch_rows_int64(rows, i, 17);
+	ca->key_was_compromised = ch_rows_bool(rows, i, 18);
+	ca->certificate_status = ch_strdup(ch_rows_text(rows, i, 19));
+	ca->timestamp_default = ch_rows_bool(rows, i, 20);
 	if (!ca->algorithm || tag_key.size != sizeof(ca->serial_tag_key))
 		return ch_fail(err, CH_INTERNAL,
 			       "stored CA '%s' has an unknown algorithm or no serial tag key",
@@ -227,7 +213,8 @@ bool store_prepare_ca(struct ch_transaction *transaction, const char *tenant, co
 				 ch_param_text(d->urls.ocsp), ch_param_text(d->urls.crl),
 				 ch_param_text(d->urls.ca_issuers),
 				 ch_param_int64(d->crl.interval_us / CH_SECOND),
-				 ch_param_int64(d->crl.validity_us / CH_SECOND), ch_param_bytes(event)),
+				 ch_param_int64(d->crl.validity_us / CH_SECOND), ch_param_bytes(event),
+				 ch_param_bool(d->timestamp_authority.is_default)),
 			 &rows, err))
 		return false;
 	*saved = ch_rows_affected(rows) == 1;
@@ -253,15 +240,35 @@ bool store_activate_ca(struct ch_transaction *transaction, const struct ch_ca *c
 	return true;
 }
 
-bool store_count_issued(struct ch_transaction *transaction, int64_t ca_id, uint64_t *count,
-			struct ch_error *err)
+bool store_count_issued(struct ch_transaction *transaction, const char *tenant, int64_t ca_id,
+			struct issued_counts *counts, struct ch_error *err)
 {
 	CH_AUTO(ch_rows) rows = NULL;
 
-	if (!ch_db_query(transaction, &count_issued, CH_PARAMETERS(ch_param_int64(ca_id)), &rows, err))
+	if (!ch_db_query(transaction, &count_issued,
+			 CH_PARAMETERS(ch_param_text(tenant), ch_param_int64(ca_id)), &rows, err))
 		return false;
-	*count = (uint64_t)ch_rows_int64(rows, 0, 0);
+	counts->items = ch_alloc((ch_rows_count(rows) + 1) * sizeof(*counts->items));
+	for (size_t row = 0; row < ch_rows_count(rows); row++) {
+		counts->items[row].ca_id = ch_rows_int64(rows, row, 0);
+		counts->items[row].issued = (uint64_t)ch_rows_int64(rows, row, 1);
+	}
+	counts->count = ch_rows_count(rows);
 	return true;
+}
+
+uint64_t issued_by(const struct issued_counts *counts, int64_t ca_id)
+{
+	for (size_t i = 0; i < counts->count; i++)
+		if (counts->items[i].ca_id == ca_id)
+			return counts->items[i].issued;
+	return 0;
+}
+
+void issued_counts_free(struct issued_counts *counts)
+{
+	free(counts->items);
+	*counts = (struct issued_counts)CH_NONE;
 }
 
 void profile_row_free(struct profile_row *row)
@@ -322,44 +329,6 @@ bool store_apply_profile(struct ch_transaction *transaction, const char *tenant,
 			   NULL, err);
 }
 
-bool store_newest_service_certificate(struct ch_transaction *transaction, const char *kind, int64_t ca_id,
-				      int64_t *not_before_us, int64_t *not_after_us, int64_t *made,
-				      struct ch_error *err)
-{
-	CH_AUTO(ch_rows) rows = NULL;
-
-	if (!ch_db_query(transaction, &newest_service_certificate,
-			 CH_PARAMETERS(ch_param_text(kind), ch_param_int64(ca_id)), &rows, err))
-		return false;
-	*not_before_us = ch_rows_time(rows, 0, 0);
-	*not_after_us = ch_rows_time(rows, 0, 1);
-	*made = ch_rows_int64(rows, 0, 2);
-	return true;
-}
-
-bool store_service_certificate(struct ch_transaction *transaction, const char *tenant, const char *kind,
-			       int64_t ca_id, const char *key_id, const struct certificate_row *row,
-			       struct ch_error *err)
-{
-	return ch_db_query(transaction, &service_certificate,
-			   CH_PARAMETERS(ch_param_text(tenant), ch_param_text(kind), ch_param_int64(ca_id),
-					 ch_param_text(key_id), ch_param_bytes(ch_view_of(&row->der)),
-					 ch_param_time(row->not_before_us), ch_param_time(row->not_after_us)),
-			   NULL, err);
-}
-
-bool store_try_lock(struct ch_transaction *transaction, const char *name, int64_t number, bool *locked,
-		    struct ch_error *err)
-{
-	CH_AUTO(ch_rows) rows = NULL;
-
-	if (!ch_db_query(transaction, &try_lock,
-			 CH_PARAMETERS(ch_param_text(name), ch_param_int32((int32_t)number)), &rows, err))
-		return false;
-	*locked = ch_rows_bool(rows, 0, 0);
-	return true;
-}
-
 bool store_tenants(struct ch_db *db, char ***found, size_t *count, struct ch_error *err)
 {
 	CH_AUTO(ch_transaction) transaction = NULL;
@@ -386,10 +355,4 @@ bool store_ensure_partitions(struct ch_db *db, int first, int last, int *made, s
 		return false;
 	*made = (int)ch_rows_int64(rows, 0, 0);
 	return ch_db_commit(&transaction, err);
-}
-
-bool store_take_outbox(struct ch_transaction *transaction, int32_t limit, struct ch_rows **rows,
-		       struct ch_error *err)
-{
-	return ch_db_query(transaction, &take_outbox, CH_PARAMETERS(ch_param_int32(limit)), rows, err);
 }

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const digests[] = { [OCSP_SHA1] = "sha1", [OCSP_SHA256] = "sha256" };
-static const size_t digest_sizes[] = { [OCSP_SHA1] = 20, [OCSP_SHA256] = 32 };
+static const char *const digests[] = { [CH_CERT_ID_SHA1] = "sha1", [CH_CERT_ID_SHA256] = "sha256" };
+static const size_t digest_sizes[] = { [CH_CERT_ID_SHA1] = 20, [CH_CERT_ID_SHA256] = 32 };
 
 struct ocsp_authorities *ocsp_authorities_new(size_t count)
 {
@@ -26,6 +26,9 @@ static void clear_authority(struct ocsp_authority *authority)
 	for (size_t i = 0; i < authority->responder_count; i++)
 		ch_bytes_free(&authority->responders[i].certificate);
 	free(authority->responders);
+	for (size_t i = 0; i < authority->untagged_count; i++)
+		ch_bytes_free(&authority->untagged[i]);
+	free(authority->untagged);
 	if (authority->serial_tag_key.data)
 		ch_wipe(authority->serial_tag_key.data, authority->serial_tag_key.size);
 	ch_bytes_free(&authority->serial_tag_key);
@@ -88,6 +91,9 @@ bool ocsp_authority_add_responder(struct ocsp_authority *authority, const char *
 		return ch_fail(err, CH_UNSUPPORTED, "responder certificate of CA '%s': key of no known kind",
 			       authority->name);
 	memcpy(responder.key_hash, hash, sizeof(responder.key_hash));
+	if (!ch_digest("sha256", certificate, hash, &size, err))
+		return false;
+	memcpy(responder.certificate_sha256, hash, sizeof(responder.certificate_sha256));
 	snprintf(responder.key_id, sizeof(responder.key_id), "%s", key_id);
 	responder.certificate = ch_bytes_copy(certificate);
 	authority->responders = ch_realloc(authority->responders,
@@ -96,7 +102,33 @@ bool ocsp_authority_add_responder(struct ocsp_authority *authority, const char *
 	return true;
 }
 
-static bool is_issuer(const struct ocsp_authority *authority, const struct ocsp_cert_id *id)
+void ocsp_authority_add_untagged(struct ocsp_authority *authority, struct ch_view serial)
+{
+	size_t count = authority->untagged_count;
+
+	/* The room doubles. */
+	if ((count & (count - 1)) == 0)
+		authority->untagged = ch_realloc(authority->untagged,
+						 (count ? 2 * count : 1) * sizeof(*authority->untagged));
+	authority->untagged[authority->untagged_count++] = ch_bytes_copy(serial);
+}
+
+static int compare_serials(const void *key, const void *item)
+{
+	const struct ch_view *a = key;
+	const struct ch_bytes *b = item;
+	int order = memcmp(a->data, b->data, a->size < b->size ? a->size : b->size);
+
+	return order ? order : (a->size > b->size) - (a->size < b->size);
+}
+
+bool ocsp_authority_is_untagged(const struct ocsp_authority *authority, struct ch_view serial)
+{
+	return authority->untagged_count && bsearch(&serial, authority->untagged, authority->untagged_count,
+						    sizeof(*authority->untagged), compare_serials);
+}
+
+static bool is_issuer(const struct ocsp_authority *authority, const struct ch_cert_id *id)
 {
 	return memcmp(authority->issuer_key_hash[id->hash], id->issuer_key_hash.data,
 		      id->issuer_key_hash.size) == 0 &&
@@ -105,9 +137,9 @@ static bool is_issuer(const struct ocsp_authority *authority, const struct ocsp_
 }
 
 const struct ocsp_authority *ocsp_authorities_find(const struct ocsp_authorities *authorities,
-						   const struct ocsp_cert_id *cert_id)
+						   const struct ch_cert_id *cert_id)
 {
-	if (cert_id->hash == OCSP_HASH_OTHER)
+	if (cert_id->hash == CH_CERT_ID_OTHER)
 		return NULL;
 	for (size_t i = 0; i < authorities->count; i++)
 		if (is_issuer(&authorities->items[i], cert_id))
@@ -124,4 +156,68 @@ const struct ocsp_responder *ocsp_authority_responder(const struct ocsp_authorit
 			return responder;
 	}
 	return NULL;
+}
+
+static const struct ocsp_authority *find_ca(const struct ocsp_authorities *authorities, int64_t ca_id)
+{
+	for (size_t i = 0; i < authorities->count; i++)
+		if (authorities->items[i].ca_id == ca_id)
+			return &authorities->items[i];
+	return NULL;
+}
+
+static bool has_responder(const struct ocsp_authority *authority, const struct ocsp_responder *responder)
+{
+	for (size_t i = 0; authority && i < authority->responder_count; i++)
+		if (memcmp(authority->responders[i].certificate_sha256, responder->certificate_sha256,
+			   sizeof(responder->certificate_sha256)) == 0)
+			return true;
+	return false;
+}
+
+size_t ocsp_authorities_lost(const struct ocsp_authorities *before, const struct ocsp_authorities *now,
+			     void (*lost)(void *context, const struct ocsp_authority *authority,
+					  const struct ocsp_responder *responder),
+			     void *context)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < before->count; i++) {
+		const struct ocsp_authority *authority = &before->items[i];
+		const struct ocsp_authority *then = find_ca(now, authority->ca_id);
+
+		if (then && then->compromised_at_us && !authority->compromised_at_us) {
+			count++;
+			if (lost)
+				lost(context, authority, NULL);
+		}
+		for (size_t r = 0; r < authority->responder_count; r++) {
+			if (has_responder(then, &authority->responders[r]))
+				continue;
+			count++;
+			if (lost)
+				lost(context, authority, &authority->responders[r]);
+		}
+	}
+	return count;
+}
+
+size_t ocsp_authorities_silent(const struct ocsp_authorities *authorities, int64_t now_us, size_t *served,
+			       char *why, size_t size)
+{
+	size_t silent = 0;
+
+	*served = 0;
+	*why = '\0';
+	for (size_t i = 0; i < authorities->count; i++) {
+		const struct ocsp_authority *authority = &authorities->items[i];
+
+		if (ocsp_authority_responder(authority, now_us)) {
+			(*served)++;
+		} else if (authority->had_responder && silent++ == 0) {
+			snprintf(why, size, "CA '%s' has no responder: %s", authority->name,
+				 authority->obstacle[0] ? authority->obstacle : "its certificate has ended");
+		}
+	}
+	return silent;
 }

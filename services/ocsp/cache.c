@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <uthash.h>
 #include <utlist.h>
 
@@ -28,6 +27,7 @@ struct entry {
 	size_t cert_id_size;
 	struct certificate_key certificate;
 	struct ocsp_answer *answer;
+	struct ocsp_answer *coming;              /* not to be given out yet; NULL: there is none */
 	UT_hash_handle hh;                       /* by cert_id */
 	struct entry *previous, *next;           /* of the shard, most recently used first */
 	struct entry *same_previous, *same_next; /* of the same certificate: CertIDs with other hashes */
@@ -46,7 +46,8 @@ struct shard {
 	struct entry *recent;
 	struct certificate *certificates;
 	int64_t octets;
-	int64_t last_drop; /* sequence of the newest log entry that concerned this shard */
+	int64_t last_drop;       /* sequence of the newest log entry that concerned this shard */
+	int64_t signers_version; /* what other signers signed was dropped up to here */
 };
 
 struct ocsp_cache {
@@ -58,38 +59,28 @@ struct ocsp_cache {
 	struct ch_metric *evicted;
 };
 
-static void http_date(int64_t time_us, char text[OCSP_HTTP_DATE_SIZE])
-{
-	time_t seconds = (time_t)(time_us / CH_SECOND);
-	struct tm parts;
-
-	gmtime_r(&seconds, &parts);
-	strftime(text, OCSP_HTTP_DATE_SIZE, "%a, %d %b %Y %H:%M:%S GMT", &parts);
-}
-
-struct ocsp_answer *ocsp_answer_new(struct ch_bytes response, enum ocsp_status status, int64_t this_update_us,
-				    int64_t next_update_us)
+struct ocsp_answer *ocsp_answer_new(struct ch_bytes response, const struct ocsp_single_response *single)
 {
 	struct ocsp_answer *answer = ch_alloc(sizeof(*answer));
+	CH_AUTO(ch_bytes) said = ocsp_single_response_der(single);
 	struct ch_error err = CH_NONE;
 	uint8_t hash[64] = { 0 };
 	size_t size = 0;
 
 	answer->response = response;
-	answer->status = status;
-	answer->this_update_us = this_update_us;
-	answer->next_update_us = next_update_us;
-	atomic_init(&answer->renew_at_us, this_update_us + (next_update_us - this_update_us) / 2);
+	answer->status = single->status.status;
+	answer->window = single->window;
+	atomic_init(&answer->renew_at_us, single->window.renew_at_us);
+	atomic_init(&answer->renewal_failed, false);
 	atomic_init(&answer->users, 1);
-	/* The first half of the digest tells versions apart as well as the whole. */
-	if (ch_digest("sha256", ch_view_of(&response), hash, &size, &err)) {
-		answer->etag[0] = '"';
-		for (size_t i = 0; i < 16; i++)
-			snprintf(answer->etag + 1 + 2 * i, 3, "%02x", hash[i]);
-		memcpy(answer->etag + 33, "\"", 2);
+	/* Of what it says, not of its octets, so that every responder gives the same. The first half of the
+	 * digest tells versions apart as well as the whole. */
+	if (ch_digest("sha256", ch_view_of(&said), hash, &size, &err)) {
+		CH_AUTO(ch_string) hex = ch_hex(ch_view(hash, 16));
+		snprintf(answer->etag, sizeof(answer->etag), "W/\"%s\"", hex);
 	}
-	http_date(this_update_us, answer->last_modified);
-	http_date(next_update_us, answer->expires);
+	ch_http_date(single->window.this_update_us, answer->last_modified);
+	ch_http_date(single->window.next_update_us, answer->expires);
 	return answer;
 }
 
@@ -111,9 +102,11 @@ struct ocsp_cache *ocsp_cache_new(int64_t octets, struct ch_metrics *metrics)
 	cache->entries = ch_metrics_gauge(metrics, "chancery_ocsp_cache_entries", "Answers kept.", "");
 	cache->octets =
 		ch_metrics_gauge(metrics, "chancery_ocsp_cache_bytes", "Octets of the answers kept.", "");
-	cache->dropped =
-		ch_metrics_counter(metrics, "chancery_ocsp_cache_dropped_total",
-				   "Answers dropped because their certificate's status changed.", "");
+	cache->dropped = ch_metrics_counter(
+		metrics, "chancery_ocsp_cache_dropped_total",
+		"Answers dropped because their certificate's status changed, or who signed "
+		"them is not to be believed any more.",
+		"");
 	cache->evicted = ch_metrics_counter(metrics, "chancery_ocsp_cache_evicted_total",
 					    "Answers that made room for others.", "");
 	return cache;
@@ -121,7 +114,21 @@ struct ocsp_cache *ocsp_cache_new(int64_t octets, struct ch_metrics *metrics)
 
 static int64_t weight(const struct entry *entry)
 {
-	return (int64_t)(entry->answer->response.size + ENTRY_OVERHEAD);
+	size_t coming = entry->coming ? entry->coming->response.size + sizeof(*entry->coming) : 0;
+
+	return (int64_t)(entry->answer->response.size + ENTRY_OVERHEAD + coming);
+}
+
+/* Puts `answer` (taken) and `coming` (taken) in place of what the entry has. */
+static void set_answers(struct ocsp_cache *cache, struct shard *shard, struct entry *entry,
+			struct ocsp_answer *answer, struct ocsp_answer *coming)
+{
+	int64_t before = weight(entry);
+
+	entry->answer = answer;
+	entry->coming = coming;
+	shard->octets += weight(entry) - before;
+	ch_metric_change(cache->octets, weight(entry) - before);
 }
 
 static void remove_entry(struct ocsp_cache *cache, struct shard *shard, struct entry *entry)
@@ -142,6 +149,7 @@ static void remove_entry(struct ocsp_cache *cache, struct shard *shard, struct e
 	ch_metric_change(cache->entries, -1);
 	ch_metric_change(cache->octets, -weight(entry));
 	ocsp_answer_release(entry->answer);
+	ocsp_answer_release(entry->coming);
 	free(entry);
 }
 
@@ -168,7 +176,7 @@ static struct shard *shard_of(struct ocsp_cache *cache, struct ch_view serial)
 	return &cache->shards[serial.size ? serial.data[serial.size - 1] % SHARDS : 0];
 }
 
-static bool is_cacheable(const struct ocsp_cert_id *cert_id)
+static bool is_cacheable(const struct ch_cert_id *cert_id)
 {
 	return cert_id->whole.size <= OCSP_CERT_ID_MAX && cert_id->serial.size <= OCSP_SERIAL_MAX;
 }
@@ -184,7 +192,7 @@ static struct certificate_key certificate_key(int64_t ca_id, struct ch_view seri
 	return key;
 }
 
-struct ocsp_answer *ocsp_cache_find(struct ocsp_cache *cache, const struct ocsp_cert_id *cert_id,
+struct ocsp_answer *ocsp_cache_find(struct ocsp_cache *cache, const struct ch_cert_id *cert_id,
 				    int64_t now_us)
 {
 	struct shard *shard = shard_of(cache, cert_id->serial);
@@ -195,7 +203,13 @@ struct ocsp_answer *ocsp_cache_find(struct ocsp_cache *cache, const struct ocsp_
 		return NULL;
 	pthread_mutex_lock(&shard->lock);
 	HASH_FIND(hh, shard->by_cert_id, cert_id->whole.data, cert_id->whole.size, entry);
-	if (entry && entry->answer->next_update_us <= now_us) {
+	if (entry && entry->coming && entry->coming->window.from_us <= now_us) {
+		answer = entry->answer;
+		set_answers(cache, shard, entry, entry->coming, NULL);
+		ocsp_answer_release(answer);
+		answer = NULL;
+	}
+	if (entry && entry->answer->window.next_update_us <= now_us) {
 		remove_entry(cache, shard, entry);
 	} else if (entry) {
 		DL_DELETE2(shard->recent, entry, previous, next);
@@ -208,7 +222,7 @@ struct ocsp_answer *ocsp_cache_find(struct ocsp_cache *cache, const struct ocsp_
 }
 
 static void add_entry(struct ocsp_cache *cache, struct shard *shard, int64_t ca_id,
-		      const struct ocsp_cert_id *cert_id, struct ocsp_answer *answer)
+		      const struct ch_cert_id *cert_id, struct ocsp_answer *answer)
 {
 	struct entry *entry = ch_alloc(sizeof(*entry));
 	struct certificate *certificate = NULL;
@@ -232,8 +246,22 @@ static void add_entry(struct ocsp_cache *cache, struct shard *shard, int64_t ca_
 	ch_metric_change(cache->octets, weight(entry));
 }
 
-void ocsp_cache_keep(struct ocsp_cache *cache, int64_t ca_id, const struct ocsp_cert_id *cert_id,
-		     struct ocsp_answer *answer, int64_t log_sequence)
+static void keep_ahead(struct ocsp_cache *cache, struct shard *shard, struct entry *entry,
+		       struct ocsp_answer *answer)
+{
+	struct ocsp_answer *before;
+
+	/* Another status: the follower is about to drop what is there, and this with it. */
+	if (!entry || entry->answer->status != answer->status)
+		return;
+	before = entry->coming;
+	atomic_fetch_add(&answer->users, 1);
+	set_answers(cache, shard, entry, entry->answer, answer);
+	ocsp_answer_release(before);
+}
+
+void ocsp_cache_keep(struct ocsp_cache *cache, int64_t ca_id, const struct ch_cert_id *cert_id,
+		     struct ocsp_answer *answer, int64_t log_sequence, int64_t now_us)
 {
 	struct shard *shard = shard_of(cache, cert_id->serial);
 	struct entry *old = NULL;
@@ -241,11 +269,15 @@ void ocsp_cache_keep(struct ocsp_cache *cache, int64_t ca_id, const struct ocsp_
 	if (!is_cacheable(cert_id))
 		return;
 	pthread_mutex_lock(&shard->lock);
-	if (log_sequence >= shard->last_drop) {
+	if (log_sequence >= shard->last_drop && answer->signers_version >= shard->signers_version) {
 		HASH_FIND(hh, shard->by_cert_id, cert_id->whole.data, cert_id->whole.size, old);
-		if (old)
-			remove_entry(cache, shard, old);
-		add_entry(cache, shard, ca_id, cert_id, answer);
+		if (answer->window.from_us > now_us) {
+			keep_ahead(cache, shard, old, answer);
+		} else {
+			if (old)
+				remove_entry(cache, shard, old);
+			add_entry(cache, shard, ca_id, cert_id, answer);
+		}
 		while (shard->octets > cache->shard_octets && shard->recent) {
 			remove_entry(cache, shard,
 				     shard->recent->previous); /* utlist: the head's previous is the tail */
@@ -289,6 +321,32 @@ void ocsp_cache_drop_all(struct ocsp_cache *cache, int64_t sequence)
 		pthread_mutex_lock(&shard->lock);
 		shard->last_drop = sequence;
 		empty_shard(cache, shard);
+		pthread_mutex_unlock(&shard->lock);
+	}
+}
+
+static bool is_signed_by(const struct ocsp_answer *answer, const uint8_t *signer)
+{
+	return answer && memcmp(answer->signer, signer, sizeof(answer->signer)) == 0;
+}
+
+void ocsp_cache_drop_signed(struct ocsp_cache *cache, int64_t version, int64_t ca_id, const uint8_t *signer)
+{
+	for (size_t i = 0; i < SHARDS; i++) {
+		struct shard *shard = &cache->shards[i];
+		struct entry *entry, *next;
+
+		pthread_mutex_lock(&shard->lock);
+		shard->signers_version = version;
+		for (entry = shard->recent; entry; entry = next) {
+			next = entry->next;
+			if (entry->certificate.ca_id != ca_id ||
+			    (signer && !is_signed_by(entry->answer, signer) &&
+			     !is_signed_by(entry->coming, signer)))
+				continue;
+			remove_entry(cache, shard, entry);
+			ch_metric_add(cache->dropped, 1);
+		}
 		pthread_mutex_unlock(&shard->lock);
 	}
 }

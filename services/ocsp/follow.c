@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * follow.c: the thread that keeps this responder in step with the database: entries of the revocation log
- * drop cached answers within the poll interval, CAs and responder certificates are read again each second.
+ * drop cached answers within the poll interval, CAs and responder certificates (signers.c) are read again
+ * each second.
  */
 #include "ocsp.h"
 
 #include "log/log.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
-
-#define AUTHORITIES_INTERVAL CH_SECOND
 
 struct ocsp_follower {
 	struct ocsp *ocsp;
@@ -20,6 +20,7 @@ struct ocsp_follower {
 	bool started;
 	atomic_bool stop; /* where the daemon's start failed: else ch_daemon_sleep says it */
 	int64_t sequence; /* of the last log entry that was seen */
+	bool loaded;      /* it was up once */
 };
 
 static void drop(void *context, int64_t sequence, int64_t ca_id, struct ch_view serial)
@@ -27,67 +28,49 @@ static void drop(void *context, int64_t sequence, int64_t ca_id, struct ch_view 
 	ocsp_cache_drop(((struct ocsp *)context)->cache, sequence, ca_id, serial);
 }
 
-/* The log is read from wherever the server is at the first poll: the cache was empty before. INT64_MAX, which
- * no server has reached, makes that first poll look like a server with less of the log. */
-#define NOT_YET INT64_MAX
-
-static bool poll_log(struct ocsp_follower *follower, struct ch_error *err)
+bool ocsp_follow_log(struct ocsp *ocsp, struct ch_db *db, int64_t *sequence, struct ch_error *err)
 {
-	struct ocsp *ocsp = follower->ocsp;
-	bool first = follower->sequence == NOT_YET;
+	bool first = *sequence == OCSP_FOLLOW_NOT_YET;
 	bool restarted;
 
-	if (!ocsp_store_follow(follower->db, &follower->sequence, &restarted, drop, ocsp, err))
+	if (!ocsp_store_follow(db, sequence, &restarted, drop, ocsp, err))
 		return false;
 	if (restarted) {
-		ocsp_cache_drop_all(ocsp->cache, follower->sequence);
+		ocsp_cache_drop_all(ocsp->cache, *sequence);
 		if (!first)
 			ch_log_warn(
 				"the revocation log went back to %lld: another server took over; all cached "
 				"answers are dropped",
-				(long long)follower->sequence);
+				(long long)*sequence);
 	}
-	ch_metric_set(ocsp->metrics.log_sequence, follower->sequence);
+	ch_metric_set(ocsp->metrics.log_sequence, *sequence);
 	return true;
 }
 
-bool ocsp_authorities_read(struct ocsp *ocsp, struct ch_db *db, int64_t interval_us, struct ch_error *err)
+/* What is cached goes on being served, and HAProxy goes on asking for it: without a CA there is nothing to
+ * serve yet. */
+static void tell_readiness(struct ocsp_follower *follower, bool up, const char *why)
 {
-	struct ocsp_authorities *fresh = NULL;
-	struct ocsp_authorities *old;
-	int64_t now_us = ch_monotonic_us();
-	bool due;
+	char text[300];
 
-	pthread_mutex_lock(&ocsp->lock);
-	due = !ocsp->authorities_at_us || now_us - ocsp->authorities_at_us >= interval_us;
-	if (due)
-		ocsp->authorities_at_us = now_us;
-	pthread_mutex_unlock(&ocsp->lock);
-	if (!due)
-		return true;
-	if (!ocsp_store_authorities(db, &fresh, err)) {
-		pthread_mutex_lock(&ocsp->lock);
-		ocsp->authorities_at_us = 0;
-		pthread_mutex_unlock(&ocsp->lock);
-		return false;
-	}
-	ch_metric_set(ocsp->metrics.authorities, (int64_t)fresh->count);
-	pthread_mutex_lock(&ocsp->lock);
-	old = ocsp->authorities;
-	ocsp->authorities = fresh;
-	pthread_mutex_unlock(&ocsp->lock);
-	ocsp_authorities_release(old);
-	return true;
+	follower->loaded = follower->loaded || up;
+	snprintf(text, sizeof(text), "away, %s: %.250s",
+		 follower->loaded ? "serving cached" : "nothing was read yet", why);
+	ch_readiness_set(follower->ready,
+			 up                 ? CH_READY_OK
+			 : follower->loaded ? CH_READY_DEGRADED
+					    : CH_READY_FAILED,
+			 text);
 }
 
 static void poll_once(struct ocsp_follower *follower)
 {
 	struct ch_error err = CH_NONE;
-	bool up = poll_log(follower, &err) &&
-		  ocsp_authorities_read(follower->ocsp, follower->db, AUTHORITIES_INTERVAL, &err);
+	bool up = ocsp_follow_log(follower->ocsp, follower->db, &follower->sequence, &err) &&
+		  ocsp_authorities_read(follower->ocsp, follower->db, OCSP_AUTHORITIES_INTERVAL, &err);
 
 	follower->ocsp->database_up = up;
-	ch_readiness_set(follower->ready, up, err.message);
+	tell_readiness(follower, up, err.message);
 }
 
 static void *follow(void *context)
@@ -110,7 +93,7 @@ bool ocsp_follow_start(struct ocsp *ocsp, struct ch_error *err)
 
 	ocsp->follower = follower;
 	follower->ocsp = ocsp;
-	follower->sequence = NOT_YET;
+	follower->sequence = OCSP_FOLLOW_NOT_YET;
 	follower->ready = ch_daemon_readiness(ocsp->daemon, "database");
 	if (!ch_db_open(&one, name, ocsp->registry, &follower->db, err))
 		return false;

@@ -81,13 +81,13 @@ static void respond_malformed(struct ocsp *ocsp, const struct ch_http_request *r
 static void add_cache_headers(struct ocsp *ocsp, struct ch_http_response *response,
 			      const struct ocsp_answer *answer, int64_t now_us)
 {
-	int64_t age_us = answer->next_update_us - now_us;
+	int64_t age_us = answer->window.next_update_us - now_us;
 	char text[80];
 
 	if (age_us > ocsp->config->http_max_age_us)
 		age_us = ocsp->config->http_max_age_us;
 	snprintf(text, sizeof(text), "max-age=%lld, public, no-transform, must-revalidate",
-		 (long long)(age_us / CH_SECOND));
+		 (long long)(age_us > 0 ? age_us / CH_SECOND : 0));
 	ch_http_add_header(response, "Cache-Control", text);
 	ch_http_add_header(response, "ETag", answer->etag);
 	ch_http_add_header(response, "Last-Modified", answer->last_modified);
@@ -109,7 +109,7 @@ static void respond_answer(struct ocsp *ocsp, const struct ch_http_request *requ
 	const char *known = get ? ch_http_header(request, "If-None-Match") : NULL;
 
 	ch_metric_add(ocsp->metrics.responses[OCSP_SUCCESSFUL], 1);
-	if (known && is_shareable(asked, answer) && strstr(known, answer->etag)) {
+	if (known && is_shareable(asked, answer) && ch_http_names_tag(known, answer->etag)) {
 		ch_http_respond_shared(response, 304, MEDIA_TYPE, ch_view(NULL, 0), release_answer, answer);
 	} else {
 		ch_http_respond_shared(response, 200, MEDIA_TYPE, ch_view_of(&answer->response),
@@ -128,13 +128,19 @@ static struct ocsp_answer *find_cached(struct ocsp *ocsp, const struct ocsp_requ
 	return ocsp_cache_find(ocsp->cache, &asked->cert_ids[0], ch_clock_now_us(ocsp->clock));
 }
 
-/* Half its life is over, it can be renewed, and nobody else is at it. */
+/* The next one can be made, and nobody else is at it. Once other responders give that out already, each
+ * request waits for it rather than to be told the older thisUpdate, unless it was seen that it cannot be made
+ * now. */
 static bool take_renewal(struct ocsp *ocsp, struct ocsp_answer *answer)
 {
 	int64_t renew_at_us = atomic_load(&answer->renew_at_us);
 	int64_t now_us = ch_clock_now_us(ocsp->clock);
 
-	return now_us >= renew_at_us && ocsp->database_up &&
+	if (!ocsp->database_up)
+		return false;
+	if (now_us >= answer->window.stale_at_us && !atomic_load(&answer->renewal_failed))
+		return true;
+	return now_us >= renew_at_us &&
 	       atomic_compare_exchange_strong(&answer->renew_at_us, &renew_at_us, now_us + RENEWAL_TIME);
 }
 
@@ -165,12 +171,56 @@ static enum ch_http_result answer_fast(struct ocsp *ocsp, struct ch_http_request
 	return CH_HTTP_DONE;
 }
 
+/* The next answer is made in time beside the one that is given out until all responders give out the next.
+ * False: *outcome is the error to tell, OCSP_SUCCESSFUL where `current` is still good. */
+static bool renew_ahead(struct ocsp *ocsp, const struct ocsp_question *question, struct ocsp_answer *current,
+			enum ocsp_response_status *outcome, struct ch_error *err)
+{
+	CH_AUTO(ocsp_answer) next = NULL;
+	struct ocsp_question ahead = *question;
+
+	ahead.ahead = true;
+	if (ocsp_respond(ocsp, &ahead, &next, outcome, err))
+		return true;
+	atomic_store(&current->renewal_failed, true);
+	if (*outcome != OCSP_UNAUTHORIZED)
+		*outcome = OCSP_SUCCESSFUL;
+	return false;
+}
+
+/* What the cache has and a request is to be told, renewed where that is due. Takes nothing of `*current`;
+ * sets it to what is to be sent. False: nothing is, and *outcome says why. */
+static bool find_answer(struct ocsp *ocsp, const struct ocsp_question *question, struct ocsp_answer **current,
+			enum ocsp_response_status *outcome, struct ch_error *err)
+{
+	int64_t now_us = ch_clock_now_us(ocsp->clock);
+	struct ocsp_answer *made = NULL;
+
+	*outcome = OCSP_SUCCESSFUL;
+	if (*current && now_us < (*current)->window.renew_at_us) /* another worker was faster */
+		return true;
+	if (*current && now_us < (*current)->window.stale_at_us)
+		return renew_ahead(ocsp, question, *current, outcome, err);
+	if (ocsp_respond(ocsp, question, &made, outcome, err)) {
+		ocsp_answer_release(*current);
+		*current = made;
+		return true;
+	}
+	if (*current) {
+		atomic_store(&(*current)->renewal_failed, true);
+		if (*outcome != OCSP_UNAUTHORIZED)
+			*outcome = OCSP_SUCCESSFUL;
+	}
+	return false;
+}
+
 static void answer_slow(struct ocsp *ocsp, struct ch_http_request *request, struct ch_http_response *response,
 			struct ch_view der)
 {
 	enum ocsp_response_status outcome = OCSP_INTERNAL_ERROR;
-	struct ocsp_answer *answer = NULL;
+	CH_AUTO(ocsp_answer) answer = NULL;
 	struct ocsp_request asked;
+	struct ocsp_question question = { .request = &asked, .trace_id = ch_http_trace_id(request) };
 	struct ch_error err = CH_NONE;
 	const char *reason;
 
@@ -178,19 +228,17 @@ static void answer_slow(struct ocsp *ocsp, struct ch_http_request *request, stru
 		respond_malformed(ocsp, request, response, reason, &err);
 		return;
 	}
-	if (ocsp_respond(ocsp, &asked, ch_http_trace_id(request), &answer, &outcome, &err)) {
-		respond_answer(ocsp, request, response, &asked, answer);
-		return;
+	answer = find_cached(ocsp, &asked);
+	if (!find_answer(ocsp, &question, &answer, &outcome, &err)) {
+		warn(ocsp, request, "OCSP request not answered", &err);
+		/* The answer that was to be renewed is still good until its nextUpdate. */
+		if (outcome == OCSP_SUCCESSFUL)
+			ch_metric_add(ocsp->metrics.cache_fallback, 1);
 	}
-	warn(ocsp, request, "OCSP request not answered", &err);
-	/* The answer that was to be renewed is still good until its nextUpdate. */
-	answer = outcome == OCSP_UNAUTHORIZED ? NULL : find_cached(ocsp, &asked);
-	if (answer) {
-		ch_metric_add(ocsp->metrics.cache_fallback, 1);
-		respond_answer(ocsp, request, response, &asked, answer);
-		return;
-	}
-	respond_error(ocsp, response, outcome);
+	if (answer && outcome == OCSP_SUCCESSFUL)
+		respond_answer(ocsp, request, response, &asked, CH_STEAL(answer));
+	else
+		respond_error(ocsp, response, outcome);
 }
 
 /* "/ocsp/{base64 of the request}". A configured URL that ends in a slash gives two of them; base64 of a

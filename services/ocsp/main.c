@@ -2,22 +2,30 @@
 /* main.c: wires the OCSP responder. */
 #include "ocsp.h"
 
+#include "clockwatch/clockwatch.h"
+#include "health/health.h"
+#include "identities/identities.h"
+
 static const struct ch_daemon_definition definition = {
 	.service = "ocsp",
 	.summary = "answers for the status of certificates (RFC 6960)",
 	.schema = &ocsp_config_schema,
+	.balanced = true,
 };
 
 /* What main opens, in the order in which it is opened; closed in the reverse order. */
 struct parts {
 	struct ch_identity *identity;
 	struct ch_db *db;
-	struct ch_bus_client *vault_bus;
-	struct ch_bus_client *audit_bus;
+	struct ch_bus_peers *peers;
+	struct ch_bus_client *vault_bus, *audit_bus; /* of peers */
 	struct ch_vault_client *vault;
 	struct ch_audit_client *audit;
 	struct ocsp *ocsp;
+	struct ch_health *health;
 	struct ch_http_server *http;
+	struct ch_clockwatch *clockwatch;
+	struct ch_identities *identities;
 };
 
 static bool record(const struct parts *parts, const char *type, struct ch_error *err)
@@ -28,6 +36,63 @@ static bool record(const struct parts *parts, const char *type, struct ch_error 
 	};
 
 	return ch_audit_record(parts->audit, &event, err);
+}
+
+static bool open_identities(const struct ocsp_config *config, struct ch_daemon *daemon, struct parts *parts,
+			    struct ch_error *err)
+{
+	const struct ch_identities_options options = { .daemon = daemon,
+						       .config = &config->common,
+						       .identity = parts->identity,
+						       .audit = parts->audit,
+						       .clock = ch_clock_system(),
+						       .exchange = ch_refused_exchange_vault,
+						       .exchange_state = parts->vault_bus };
+
+	return ch_identities_start(&options, &parts->identities, err);
+}
+
+static bool open_peers(const struct ocsp_config *config, struct ch_daemon *daemon, struct parts *parts,
+		       struct ch_error *err)
+{
+	const struct ch_bus_peers_options options = { .rows = ocsp_peers,
+						      .count = ocsp_peer_count,
+						      .config = &config->common,
+						      .identity = parts->identity,
+						      .clock = ch_clock_system(),
+						      .metrics = ch_daemon_metrics(daemon) };
+
+	if (!ch_bus_peers_open(&options, &parts->peers, err))
+		return false;
+	parts->vault_bus = ch_bus_peers_client(parts->peers, "vault");
+	parts->audit_bus = ch_bus_peers_client(parts->peers, "audit");
+	return true;
+}
+
+/* follow.c watches the database. What is signed is recorded by the vault: the spool here has the starts
+ * alone. */
+static bool watch_health(struct ch_daemon *daemon, struct parts *parts, struct ch_error *err)
+{
+	const struct ch_health_options options = {
+		.daemon = daemon,
+		.peers = parts->peers,
+		.audit = parts->audit,
+		.without_spool = { CH_READY_DEGRADED, "the vault records what is signed" },
+	};
+
+	return ch_health_start(&options, &parts->health, err);
+}
+
+static bool watch_clock(struct ch_daemon *daemon, struct parts *parts, struct ch_error *err)
+{
+	const struct ch_clockwatch_options options = { .daemon = daemon,
+						       .identity = parts->identity,
+						       .clock = ch_clock_system(),
+						       .audit = parts->audit,
+						       .db = parts->db,
+						       .peers = parts->peers };
+
+	return ch_clockwatch_start(&options, &parts->clockwatch, err);
 }
 
 static bool open_parts(const struct ocsp_config *config, struct ch_daemon *daemon, struct parts *parts,
@@ -48,10 +113,7 @@ static bool open_parts(const struct ocsp_config *config, struct ch_daemon *daemo
 	if (!ch_identity_load(&common->identity, definition.service, common->instance, &parts->identity,
 			      err) ||
 	    !ch_db_open(&common->database, common->instance, metrics, &parts->db, err) ||
-	    !ch_bus_client_open("vault", &common->peers.vault, parts->identity, &common->identity, clock,
-				metrics, &parts->vault_bus, err) ||
-	    !ch_bus_client_open("audit", &common->peers.audit, parts->identity, &common->identity, clock,
-				metrics, &parts->audit_bus, err))
+	    !open_peers(config, daemon, parts, err))
 		return false;
 	parts->vault = ch_vault_client_new(parts->vault_bus);
 	audit.identity = parts->identity;
@@ -60,21 +122,25 @@ static bool open_parts(const struct ocsp_config *config, struct ch_daemon *daemo
 		return false;
 	parts->ocsp = ocsp_new(config, clock, daemon, parts->db, parts->vault);
 	http.state = parts->ocsp;
-	return ocsp_follow_start(parts->ocsp, err) && ch_http_start(&http, &parts->http, err);
+	return ocsp_follow_start(parts->ocsp, err) && ch_http_start(&http, &parts->http, err) &&
+	       open_identities(config, daemon, parts, err) && watch_health(daemon, parts, err) &&
+	       watch_clock(daemon, parts, err);
 }
 
 static void close_parts(struct parts *parts, int64_t drain_us)
 {
 	struct ch_error err = CH_NONE;
 
+	ch_identities_stop(parts->identities);
+	ch_clockwatch_stop(parts->clockwatch);
 	ch_http_stop(parts->http, drain_us);
+	ch_health_stop(parts->health);
 	ocsp_free(parts->ocsp);
 	if (parts->audit && !record(parts, "daemon.stopped", &err))
 		ch_log_error("%s", err.message);
 	ch_audit_close(parts->audit, CH_SECOND);
 	ch_vault_client_free(parts->vault);
-	ch_bus_client_close(parts->audit_bus);
-	ch_bus_client_close(parts->vault_bus);
+	ch_bus_peers_close(parts->peers);
 	ch_db_close(parts->db);
 	ch_identity_free(parts->identity);
 }

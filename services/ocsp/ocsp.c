@@ -6,11 +6,14 @@
 #include <stdlib.h>
 
 static const struct ch_conf_field config_fields[] = {
-	CH_DAEMON_COMMON_FIELDS(struct ocsp_config),
+	/* Of the peers, those in peers.c are called; the other names may stand there as ever. */
+	CH_DAEMON_COMMON_FIELDS(struct ocsp_config, "vault|issuer|crl|audit"),
 	CH_CONF_SUB(struct ocsp_config, http, &ch_http_schema),
 	CH_CONF_NAMED("response_validity", struct ocsp_config, response_validity_us, CH_CONF_DURATION,
 		      .default_text = "1h", .min = CH_MINUTE, .max = 7 * CH_DAY,
-		      .help = "nextUpdate - thisUpdate; a cached answer is renewed after half of it"),
+		      .help = "nextUpdate - thisUpdate; all responders change to the next answer after half "
+			      "of it. The "
+			      "same for all of them"),
 	CH_CONF_NAMED("http_max_age", struct ocsp_config, http_max_age_us, CH_CONF_DURATION,
 		      .default_text = "5m", .min = 0, .max = 7 * CH_DAY,
 		      .help = "Cache-Control max-age of GET answers at the most: how long a proxy may hide a "
@@ -64,6 +67,11 @@ static void make_metrics(struct ocsp_metrics *metrics, struct ch_metrics *regist
 						 "How far the revocation log has been followed.", "");
 	metrics->authorities =
 		ch_metrics_gauge(registry, "chancery_ocsp_authorities", "CAs that are answered for.", "");
+	metrics->signers_lost =
+		ch_metrics_counter(registry, "chancery_ocsp_signers_lost_total",
+				   "Responder certificates that may sign no more before their end.", "");
+	metrics->silent = ch_metrics_gauge(registry, "chancery_ocsp_silent_authorities",
+					   "CAs whose responders all may sign no more or have ended.", "");
 }
 
 struct ocsp *ocsp_new(const struct ocsp_config *config, const struct ch_clock *clock,
@@ -80,6 +88,8 @@ struct ocsp *ocsp_new(const struct ocsp_config *config, const struct ch_clock *c
 	make_metrics(&ocsp->metrics, ocsp->registry);
 	ocsp->cache = ocsp_cache_new(config->cache_octets, ocsp->registry);
 	pthread_mutex_init(&ocsp->lock, NULL);
+	pthread_mutex_init(&ocsp->reading, NULL);
+	ocsp->signers_ready = ch_daemon_readiness(daemon, "signers");
 	return ocsp;
 }
 
@@ -90,6 +100,7 @@ void ocsp_free(struct ocsp *ocsp)
 	ocsp_follow_stop(ocsp);
 	ocsp_cache_free(ocsp->cache);
 	ocsp_authorities_release(ocsp->authorities);
+	pthread_mutex_destroy(&ocsp->reading);
 	pthread_mutex_destroy(&ocsp->lock);
 	free(ocsp);
 }

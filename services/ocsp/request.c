@@ -13,64 +13,10 @@
 	static const uint8_t name##_octets[] = { __VA_ARGS__ }; \
 	static const struct ch_view name = { name##_octets, sizeof(name##_octets) }
 
-OID(oid_sha1, 0x2b, 0x0e, 0x03, 0x02, 0x1a);                           /* 1.3.14.3.2.26 */
-OID(oid_sha256, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01); /* 2.16.840.1.101.3.4.2.1 */
-OID(oid_nonce, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x02);  /* id-pkix-ocsp 2 */
+OID(oid_nonce, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x02);                /* id-pkix-ocsp 2 */
 OID(oid_acceptable_responses, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x04); /* id-pkix-ocsp 4 */
 OID(oid_service_locator, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x07);      /* id-pkix-ocsp 7 */
 OID(oid_preferred_algorithms, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x08); /* id-pkix-ocsp 8 */
-
-static bool read_hash_algorithm(struct ch_view *in, enum ocsp_hash *hash, struct ch_error *err)
-{
-	struct ch_view algorithm, oid, parameters;
-
-	if (!ch_der_read(in, CH_DER_SEQUENCE, "CertID.hashAlgorithm", &algorithm, err) ||
-	    !ch_der_read_oid(&algorithm, "CertID.hashAlgorithm.algorithm", &oid, err))
-		return false;
-	*hash = ch_view_equal(oid, oid_sha1)     ? OCSP_SHA1
-		: ch_view_equal(oid, oid_sha256) ? OCSP_SHA256
-						 : OCSP_HASH_OTHER;
-	if (algorithm.size &&
-	    !ch_der_read_any(&algorithm, "CertID.hashAlgorithm.parameters", NULL, &parameters, NULL, err))
-		return false;
-	return ch_der_end(&algorithm, "CertID.hashAlgorithm", err);
-}
-
-static bool check_hash_sizes(const struct ocsp_cert_id *id, struct ch_error *err)
-{
-	size_t size = id->hash == OCSP_SHA1 ? 20 : 32;
-
-	if (id->hash == OCSP_HASH_OTHER)
-		return true;
-	if (id->issuer_name_hash.size != size || id->issuer_key_hash.size != size)
-		return ch_fail(err, CH_INVALID, "CertID: hashes of %zu and %zu octets, %zu expected",
-			       id->issuer_name_hash.size, id->issuer_key_hash.size, size);
-	return true;
-}
-
-/* CertID (§4.1.1); what the response repeats octet for octet. */
-static bool read_cert_id(struct ch_view *in, struct ocsp_cert_id *id, struct ch_error *err)
-{
-	struct ch_view content;
-	unsigned tag;
-
-	if (!ch_der_read_any(in, "Request.reqCert", &tag, &content, &id->whole, err))
-		return false;
-	if (tag != CH_DER_SEQUENCE)
-		return ch_fail(err, CH_INVALID, "Request.reqCert: tag 0x%02x, a SEQUENCE is expected", tag);
-	if (!read_hash_algorithm(&content, &id->hash, err) ||
-	    !ch_der_read_octet_string(&content, "CertID.issuerNameHash", &id->issuer_name_hash, err) ||
-	    !ch_der_read_octet_string(&content, "CertID.issuerKeyHash", &id->issuer_key_hash, err) ||
-	    !ch_der_read_integer(&content, "CertID.serialNumber", &id->serial, err) ||
-	    !ch_der_end(&content, "CertID", err) || !check_hash_sizes(id, err))
-		return false;
-	/* One octet more than RFC 5280 §4.1.2.2 allows is the sign octet of a serial that uses all its bits.
-	 */
-	if (id->serial.size > OCSP_SERIAL_MAX + 1)
-		return ch_fail(err, CH_INVALID, "CertID.serialNumber is %zu octets, at most %d allowed",
-			       id->serial.size, OCSP_SERIAL_MAX + 1);
-	return true;
-}
 
 struct extension {
 	struct ch_view oid;
@@ -156,7 +102,7 @@ static bool read_request_list(struct ch_view list, size_t most, struct ocsp_requ
 			return ch_fail(err, CH_TOO_LARGE, "over %zu certificates in one request", most);
 		}
 		if (!ch_der_read(&list, CH_DER_SEQUENCE, "Request", &content, err) ||
-		    !read_cert_id(&content, &request->cert_ids[request->count], err) ||
+		    !ch_cert_id_read(&content, &request->cert_ids[request->count], err) ||
 		    !read_extensions(&content, CH_DER_CONTEXT_CONSTRUCTED(0), NULL, reason, err) ||
 		    !ch_der_end(&content, "Request", err))
 			return false;

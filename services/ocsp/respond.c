@@ -3,6 +3,8 @@
  * a worker. */
 #include "ocsp.h"
 
+#include <string.h>
+
 /* However many ask for CAs that do not exist, they are read again no more often than this. */
 #define REREAD_INTERVAL (200 * CH_MILLISECOND)
 
@@ -15,6 +17,9 @@ static const struct ocsp_authority *choose_authority(const struct ocsp_authoriti
 	const struct ocsp_authority *chosen = NULL;
 
 	for (size_t i = 0; i < request->count; i++) {
+		/* Nothing under another hash is repeated in what is signed: its octets can be anything. */
+		if (request->cert_ids[i].hash == CH_CERT_ID_OTHER)
+			return NULL;
 		const struct ocsp_authority *found =
 			ocsp_authorities_find(authorities, &request->cert_ids[i]);
 
@@ -50,65 +55,109 @@ static bool find_responder(const struct ocsp_authorities *authorities, const str
 	return true;
 }
 
-/* A CA or a responder certificate that is not known may have been made since they were read. */
-static bool find_responder_anew(struct ocsp *ocsp, const struct ocsp_request *request, int64_t now_us,
-				struct ocsp_authorities **authorities,
-				const struct ocsp_authority **authority,
-				const struct ocsp_responder **responder, enum ocsp_response_status *outcome,
-				struct ch_error *err)
-{
-	struct ch_error ignored;
+/* One request on its way. */
+struct answering {
+	struct ocsp *ocsp;
+	const struct ocsp_request *request;
+	const char *trace_id;
+	bool ahead;
+	int64_t now_us; /* whole seconds */
+	struct ocsp_authorities *authorities;
+	const struct ocsp_authority *authority; /* of authorities, as the next */
+	const struct ocsp_responder *responder;
+	struct ocsp_single_response singles[OCSP_CERT_IDS_MAX];
+	enum ocsp_response_status outcome;
+};
 
-	*authorities = ocsp_authorities_get(ocsp);
-	if (find_responder(*authorities, request, now_us, authority, responder, outcome, err))
-		return true;
-	if (!ocsp->database_up || !ocsp_authorities_read(ocsp, ocsp->db, REREAD_INTERVAL, &ignored))
-		return false;
-	ocsp_authorities_release(*authorities);
-	*authorities = ocsp_authorities_get(ocsp);
-	return find_responder(*authorities, request, now_us, authority, responder, outcome, err);
+static bool choose(struct answering *a, struct ch_error *err)
+{
+	ocsp_authorities_release(a->authorities);
+	a->authorities = ocsp_authorities_get(a->ocsp);
+	return find_responder(a->authorities, a->request, a->now_us, &a->authority, &a->responder,
+			      &a->outcome, err);
 }
 
-static bool find_statuses(struct ocsp *ocsp, const struct ocsp_authorities *authorities,
-			  const struct ocsp_request *request, struct ocsp_single_response *singles,
-			  struct ch_error *err)
+/* A CA or a responder certificate that is not known may have been made since they were read. */
+static bool find_responder_anew(struct answering *a, struct ch_error *err)
 {
-	for (size_t i = 0; i < request->count; i++) {
-		const struct ocsp_cert_id *id = &request->cert_ids[i];
-		const struct ocsp_authority *authority = ocsp_authorities_find(authorities, id);
+	struct ocsp *ocsp = a->ocsp;
+	struct ch_error ignored;
 
-		singles[i].cert_id = id->whole;
-		singles[i].status = (struct ocsp_certificate_status){ .status = OCSP_UNKNOWN };
-		if (authority && !ocsp_status_find(ocsp, authority, id->serial, &singles[i].status, err))
+	if (choose(a, err))
+		return true;
+	return ocsp->database_up && ocsp_authorities_read(ocsp, ocsp->db, REREAD_INTERVAL, &ignored) &&
+	       choose(a, err);
+}
+
+/* A response does not outlive the certificate that it is verified with. */
+static void set_window(const struct answering *a, struct ch_view serial, struct ocsp_single_response *single)
+{
+	int64_t validity_us = a->ocsp->config->response_validity_us;
+	int64_t end_us = a->responder->not_after_us / CH_SECOND * CH_SECOND;
+
+	single->window = a->ahead ? ocsp_window_of(serial, validity_us, a->now_us)
+				  : ocsp_window_in_force(serial, validity_us, a->now_us);
+	ocsp_window_since(&single->window, single->status.changed_at_us, a->now_us);
+	if (single->window.next_update_us > end_us)
+		single->window.next_update_us = end_us;
+}
+
+static bool find_statuses(struct answering *a, struct ch_error *err)
+{
+	const struct ocsp_request *request = a->request;
+
+	for (size_t i = 0; i < request->count; i++) {
+		const struct ch_cert_id *id = &request->cert_ids[i];
+		const struct ocsp_authority *authority = ocsp_authorities_find(a->authorities, id);
+		struct ocsp_single_response *single = &a->singles[i];
+
+		single->cert_id = id->whole;
+		single->status = (struct ocsp_certificate_status){ .status = OCSP_UNKNOWN };
+		if (authority && !ocsp_status_find(a->ocsp, authority, id->serial, &single->status, err))
 			return false;
-		ch_metric_add(ocsp->metrics.statuses[singles[i].status.status], 1);
+		set_window(a, id->serial, single);
+		ch_metric_add(a->ocsp->metrics.statuses[single->status.status], 1);
 	}
 	return true;
 }
 
-static bool sign(struct ocsp *ocsp, const struct ocsp_authority *authority,
-		 const struct ocsp_responder *responder, struct ch_view response_data, const char *trace_id,
-		 struct ch_bytes *response, struct ch_error *err)
+static bool sign(struct answering *a, struct ch_bytes *response, struct ch_error *err)
 {
-	const struct ch_vault_context context = { .tenant = authority->tenant, .trace_id = trace_id };
-	const struct ch_vault_item item = {
-		.key_id = responder->key_id,
-		.purpose = CHANCERY__PURPOSE__PURPOSE_OCSP,
-		.to_be_signed = response_data,
-	};
+	const struct ocsp_responder *responder = a->responder;
+	const struct ch_vault_context context = { .tenant = a->authority->tenant, .trace_id = a->trace_id };
+	struct ch_vault_item item = { .key_id = responder->key_id,
+				      .purpose = CHANCERY__PURPOSE__PURPOSE_OCSP };
+	CH_AUTO(ch_bytes) data = CH_NONE;
 	CH_AUTO(ch_bytes) signature = CH_NONE;
 	int64_t began_us = ch_monotonic_us();
 
-	if (!ch_vault_sign(ocsp->vault, &context, &item, &signature, err))
-		return false;
-	ch_metric_observe(ocsp->metrics.sign_seconds, ch_monotonic_us() - began_us);
-	return ocsp_response_assemble(response_data, responder->algorithm, ch_view_of(&signature),
+	data = ocsp_response_data(responder->key_hash, a->now_us, a->singles, a->request->count,
+				  a->request->nonce);
+	item.to_be_signed = ch_view_of(&data);
+	if (!ch_vault_sign(a->ocsp->vault, &context, &item, &signature, err))
+		return ch_fail_in(err, "CA '%s': response", a->authority->name);
+	ch_metric_observe(a->ocsp->metrics.sign_seconds, ch_monotonic_us() - began_us);
+	return ocsp_response_assemble(ch_view_of(&data), responder->algorithm, ch_view_of(&signature),
 				      ch_view_of(&responder->certificate), response, err);
+}
+
+/* The vault refused this responder: it may be compromised since the authorities were read. Is there another?
+ */
+static bool find_another(struct answering *a, const struct ch_error *refused)
+{
+	struct ocsp *ocsp = a->ocsp;
+	uint8_t last[sizeof(a->responder->certificate_sha256)];
+	struct ch_error ignored;
+
+	memcpy(last, a->responder->certificate_sha256, sizeof(last));
+	return !refused->retryable && ocsp->database_up &&
+	       ocsp_authorities_read(ocsp, ocsp->db, REREAD_INTERVAL, &ignored) && choose(a, &ignored) &&
+	       memcmp(last, a->responder->certificate_sha256, sizeof(last)) != 0;
 }
 
 static enum ocsp_response_status outcome_of(const struct ch_error *err)
 {
-	switch (err->code) {
+	switch (ch_error_outward(err).code) {
 	case CH_UNAVAILABLE:
 	case CH_EXPIRED:
 	case CH_EXHAUSTED:
@@ -118,45 +167,56 @@ static enum ocsp_response_status outcome_of(const struct ch_error *err)
 	}
 }
 
-bool ocsp_respond(struct ocsp *ocsp, const struct ocsp_request *request, const char *trace_id,
-		  struct ocsp_answer **answer, enum ocsp_response_status *outcome, struct ch_error *err)
+/* False: a->outcome and *err say why there is no response. */
+static bool respond(struct answering *a, struct ch_bytes *response, struct ch_error *err)
 {
-	CH_AUTO(ocsp_authorities) authorities = NULL;
-	CH_AUTO(ch_bytes) data = CH_NONE;
-	CH_AUTO(ch_bytes) response = CH_NONE;
-	struct ocsp_single_response singles[OCSP_CERT_IDS_MAX];
-	const struct ocsp_authority *authority = NULL;
-	const struct ocsp_responder *responder = NULL;
-	int64_t now_us = ch_clock_now_us(ocsp->clock) / CH_SECOND * CH_SECOND;
-	int64_t next_update_us = now_us + ocsp->config->response_validity_us / CH_SECOND * CH_SECOND;
-
 	/* 1. Who answers? */
-	if (!find_responder_anew(ocsp, request, now_us, &authorities, &authority, &responder, outcome, err))
+	if (!find_responder_anew(a, err))
 		return false;
 
-	/* 2. What is the status of each? */
-	if (!find_statuses(ocsp, authorities, request, singles, err)) {
-		*outcome = outcome_of(err);
+	/* 2. What is the status of each? 3. Write and sign; by another responder where the vault refuses the
+	 * first.
+	 */
+	if (!find_statuses(a, err) ||
+	    (!sign(a, response, err) &&
+	     (!find_another(a, err) || !find_statuses(a, err) || !sign(a, response, err)))) {
+		a->outcome = outcome_of(err);
 		return false;
 	}
-
-	/* 3. Write and sign. A response does not outlive the certificate that it is verified with. */
-	if (next_update_us > responder->not_after_us)
-		next_update_us = responder->not_after_us / CH_SECOND * CH_SECOND;
-	data = ocsp_response_data(responder->key_hash, now_us, now_us, next_update_us, singles,
-				  request->count, request->nonce);
-	if (!sign(ocsp, authority, responder, ch_view_of(&data), trace_id, &response, err)) {
-		*outcome = outcome_of(err);
-		return ch_fail_in(err, "CA '%s': response", authority->name);
-	}
-	*outcome = OCSP_SUCCESSFUL;
-	/* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): request.c refuses an empty requestList */
-	*answer = ocsp_answer_new(CH_STEAL(response), singles[0].status.status, now_us, next_update_us);
-
-	/* 4. Keep what others may ask for too. Unknown ones are not kept: anybody can invent any number of
-	 * them. */
-	if (request->count == 1 && !request->nonce.data && singles[0].status.status != OCSP_UNKNOWN)
-		ocsp_cache_keep(ocsp->cache, authority->ca_id, &request->cert_ids[0], *answer,
-				singles[0].status.log_sequence);
+	a->outcome = OCSP_SUCCESSFUL;
 	return true;
+}
+
+/* Unknown ones are not kept: anybody can invent any number of them. */
+static void keep(const struct answering *a, struct ocsp_answer *answer)
+{
+	if (a->request->count == 1 && !a->request->nonce.data && answer->status != OCSP_UNKNOWN)
+		ocsp_cache_keep(a->ocsp->cache, a->authority->ca_id, &a->request->cert_ids[0], answer,
+				a->singles[0].status.log_sequence, a->now_us);
+}
+
+bool ocsp_respond(struct ocsp *ocsp, const struct ocsp_question *question, struct ocsp_answer **answer,
+		  enum ocsp_response_status *outcome, struct ch_error *err)
+{
+	struct answering a = { .ocsp = ocsp,
+			       .request = question->request,
+			       .trace_id = question->trace_id,
+			       .ahead = question->ahead,
+			       .now_us = ch_clock_now_us(ocsp->clock) / CH_SECOND * CH_SECOND };
+	CH_AUTO(ch_bytes) response = CH_NONE;
+	bool done = respond(&a, &response, err);
+
+	*outcome = a.outcome;
+	if (done) {
+		/* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): request.c refuses an empty requestList
+		 */
+		*answer = ocsp_answer_new(CH_STEAL(response), &a.singles[0]);
+		memcpy((*answer)->signer, a.responder->certificate_sha256, sizeof((*answer)->signer));
+		(*answer)->signers_version = a.authorities->signers_version;
+
+		/* 4. Keep what others may ask for too. */
+		keep(&a, *answer);
+	}
+	ocsp_authorities_release(a.authorities);
+	return done;
 }

@@ -42,17 +42,24 @@ static void put_status(struct ch_der_writer *writer, const struct ocsp_certifica
 	}
 }
 
-static void put_single_response(struct ch_der_writer *writer, const struct ocsp_single_response *single,
-				int64_t this_update_us, int64_t next_update_us)
+static void put_single_response(struct ch_der_writer *writer, const struct ocsp_single_response *single)
 {
 	ch_der_begin(writer, CH_DER_SEQUENCE);
 	ch_der_put_raw(writer, single->cert_id);
 	put_status(writer, &single->status);
-	ch_der_put_generalized_time(writer, this_update_us, false);
+	ch_der_put_generalized_time(writer, single->window.this_update_us, false);
 	ch_der_begin(writer, CH_DER_CONTEXT_CONSTRUCTED(0));
-	ch_der_put_generalized_time(writer, next_update_us, false);
+	ch_der_put_generalized_time(writer, single->window.next_update_us, false);
 	ch_der_finish(writer);
 	ch_der_finish(writer);
+}
+
+struct ch_bytes ocsp_single_response_der(const struct ocsp_single_response *single)
+{
+	CH_AUTO(ch_der_writer) writer = CH_NONE;
+
+	put_single_response(&writer, single);
+	return ch_der_done(&writer);
 }
 
 /* responseExtensions [1] EXPLICIT with the nonce of the request (RFC 9654). */
@@ -74,7 +81,6 @@ static void put_nonce(struct ch_der_writer *writer, struct ch_view nonce)
 }
 
 struct ch_bytes ocsp_response_data(const uint8_t responder_key_hash[20], int64_t produced_at_us,
-				   int64_t this_update_us, int64_t next_update_us,
 				   const struct ocsp_single_response *singles, size_t count,
 				   struct ch_view nonce)
 {
@@ -87,7 +93,7 @@ struct ch_bytes ocsp_response_data(const uint8_t responder_key_hash[20], int64_t
 	ch_der_put_generalized_time(&writer, produced_at_us, false);
 	ch_der_begin(&writer, CH_DER_SEQUENCE);
 	for (size_t i = 0; i < count; i++)
-		put_single_response(&writer, &singles[i], this_update_us, next_update_us);
+		put_single_response(&writer, &singles[i]);
 	ch_der_finish(&writer);
 	if (nonce.data)
 		put_nonce(&writer, nonce);

@@ -9,24 +9,39 @@
 #include <string.h>
 
 /* The log's sequence comes from the same snapshot as the status, so it says which revocations the status
- * knows of. */
+ * knows of. The last column is since when the status is what it is. */
 static const struct ch_statement find_status = {
 	"ocsp_status",
-	"SELECT h.sequence, c.status, c.revoked_at, c.revocation_reason "
-	"FROM revocation_log_head h "
-	"LEFT JOIN certificates c ON c.expiry_period = $1 AND c.ca_id = $2 AND c.serial = $3",
+	"SELECT h.sequence, c.status, r.action, coalesce(r.revoked_at, c.revoked_at),"
+	"  coalesce(r.reason, c.revocation_reason), greatest(c.issued_at, c.revoked_at, r.logged_at)"
+	" FROM revocation_log_head h"
+	" LEFT JOIN certificates c ON c.expiry_period = $1 AND c.ca_id = $2 AND c.serial = $3"
+	" LEFT JOIN revocations r ON r.ca_id = $2 AND r.serial = $3",
+};
+
+/* Few or none: what was revoked though no row says that the suite issued it. */
+#define UNTAGGED_CAP 10000
+static const struct ch_statement list_untagged = {
+	"ocsp_untagged",
+	"SELECT ca_id, serial FROM revocations WHERE NOT known ORDER BY ca_id, serial LIMIT $1",
 };
 
 static const struct ch_statement list_authorities = {
 	"ocsp_authorities",
-	"SELECT ca_id, tenant_id, name, subject_der, public_key_info, serial_tag_key, ocsp_url "
+	"SELECT ca_id, tenant_id, name, subject_der, public_key_info, serial_tag_key, ocsp_url, "
+	"ca_compromised_at(ca_id), not_after > now() AND "
+	"EXISTS (SELECT FROM service_certificates s WHERE s.kind = 'ocsp' AND s.ca_id = cas.ca_id) "
 	"FROM cas WHERE state <> 'pending' ORDER BY ca_id",
 };
 
+/* Those that ended are left out, but for a clock that differs from the database's. Where one may not sign,
+ * what hinders the CA from certifying another is told with it. */
 static const struct ch_statement list_responders = {
 	"ocsp_responders",
-	"SELECT ca_id, key_id, certificate_der, not_before, not_after "
-	"FROM service_certificates WHERE kind = 'ocsp' ORDER BY ca_id, not_before DESC",
+	"SELECT ca_id, key_id, certificate_der, not_before, not_after, "
+	"CASE WHEN obstacle IS NOT NULL THEN concat_ws('; ', obstacle, ca_obstacle(ca_id)) END "
+	"FROM service_signers WHERE kind = 'ocsp' AND not_after > now() - interval '1 hour' "
+	"ORDER BY ca_id, not_before DESC",
 };
 
 static const struct ch_statement follow_log = {
@@ -36,15 +51,6 @@ static const struct ch_statement follow_log = {
 	"ORDER BY l.sequence LIMIT 1000",
 };
 #define FOLLOW_BATCH 1000
-
-static enum ocsp_status status_of(const char *text)
-{
-	if (strcmp(text, "issued") == 0)
-		return OCSP_GOOD;
-	if (strcmp(text, "revoked") == 0 || strcmp(text, "suspended") == 0)
-		return OCSP_REVOKED;
-	return OCSP_UNKNOWN; /* pending, cancelled: nobody was given such a certificate; "": no row */
-}
 
 bool ocsp_store_status(struct ch_db *db, const struct ocsp_authority *authority, struct ch_view serial,
 		       struct ocsp_certificate_status *status, struct ch_error *err)
@@ -61,9 +67,10 @@ bool ocsp_store_status(struct ch_db *db, const struct ocsp_authority *authority,
 	if (ch_rows_count(rows) != 1)
 		return ch_fail(err, CH_INTERNAL, "status of a certificate: %zu rows", ch_rows_count(rows));
 	status->log_sequence = ch_rows_int64(rows, 0, 0);
-	status->status = status_of(ch_rows_text(rows, 0, 1));
-	status->revoked_at_us = ch_rows_time(rows, 0, 2);
-	status->reason = (int)ch_rows_int64(rows, 0, 3);
+	status->status = ocsp_status_of(ch_rows_text(rows, 0, 1), ch_rows_text(rows, 0, 2));
+	status->revoked_at_us = ch_rows_time(rows, 0, 3);
+	status->reason = (int)ch_rows_int64(rows, 0, 4);
+	status->changed_at_us = ch_rows_time(rows, 0, 5);
 	return ch_db_commit(&transaction, err);
 }
 
@@ -82,6 +89,8 @@ static bool read_authority(const struct ch_rows *rows, size_t row, struct ocsp_a
 	snprintf(authority->tenant, sizeof(authority->tenant), "%s", ch_rows_text(rows, row, 1));
 	snprintf(authority->name, sizeof(authority->name), "%s", ch_rows_text(rows, row, 2));
 	authority->has_url = *ch_rows_text(rows, row, 6) != 0;
+	authority->compromised_at_us = ch_rows_time(rows, row, 7);
+	authority->had_responder = ch_rows_bool(rows, row, 8);
 	authority->serial_tag_key = ch_bytes_copy(ch_rows_bytes(rows, row, 5));
 	return ocsp_authority_identify(authority, ch_rows_bytes(rows, row, 3), ch_rows_bytes(rows, row, 4),
 				       err) ||
@@ -89,16 +98,43 @@ static bool read_authority(const struct ch_rows *rows, size_t row, struct ocsp_a
 }
 
 /* A certificate that cannot be used is told and left out: the CA's older one may still serve. */
+static void read_responder(const struct ch_rows *rows, size_t row, struct ocsp_authority *authority)
+{
+	struct ch_error err = CH_NONE;
+
+	if (!ch_rows_null(rows, row, 5)) {
+		if (!authority->obstacle[0])
+			snprintf(authority->obstacle, sizeof(authority->obstacle), "%s",
+				 ch_rows_text(rows, row, 5));
+		return;
+	}
+	if (!ocsp_authority_add_responder(authority, ch_rows_text(rows, row, 1), ch_rows_bytes(rows, row, 2),
+					  ch_rows_time(rows, row, 3), ch_rows_time(rows, row, 4), &err))
+		ch_log_error("%s", err.message);
+}
+
 static void read_responders(const struct ch_rows *rows, struct ocsp_authorities *authorities)
 {
 	for (size_t row = 0; row < ch_rows_count(rows); row++) {
 		struct ocsp_authority *authority = find_authority(authorities, ch_rows_int64(rows, row, 0));
-		struct ch_error err = CH_NONE;
 
-		if (authority && !ocsp_authority_add_responder(
-					 authority, ch_rows_text(rows, row, 1), ch_rows_bytes(rows, row, 2),
-					 ch_rows_time(rows, row, 3), ch_rows_time(rows, row, 4), &err))
-			ch_log_error("%s", err.message);
+		if (authority)
+			read_responder(rows, row, authority);
+	}
+}
+
+static void read_untagged(const struct ch_rows *rows, struct ocsp_authorities *authorities)
+{
+	bool too_many = ch_rows_count(rows) > UNTAGGED_CAP;
+	struct ocsp_authority *authority = NULL;
+
+	for (size_t i = 0; i < authorities->count; i++)
+		authorities->items[i].ask_always = too_many;
+	for (size_t row = 0; !too_many && row < ch_rows_count(rows); row++) {
+		if (!authority || authority->ca_id != ch_rows_int64(rows, row, 0))
+			authority = find_authority(authorities, ch_rows_int64(rows, row, 0));
+		if (authority)
+			ocsp_authority_add_untagged(authority, ch_rows_bytes(rows, row, 1));
 	}
 }
 
@@ -107,11 +143,14 @@ bool ocsp_store_authorities(struct ch_db *db, struct ocsp_authorities **authorit
 	CH_AUTO(ch_transaction) transaction = NULL;
 	CH_AUTO(ch_rows) cas = NULL;
 	CH_AUTO(ch_rows) certificates = NULL;
+	CH_AUTO(ch_rows) untagged = NULL;
 	CH_AUTO(ocsp_authorities) read = NULL;
 
 	if (!ch_db_begin(db, NULL, &transaction, err) ||
 	    !ch_db_query(transaction, &list_authorities, CH_NO_PARAMETERS, &cas, err) ||
 	    !ch_db_query(transaction, &list_responders, CH_NO_PARAMETERS, &certificates, err) ||
+	    !ch_db_query(transaction, &list_untagged, CH_PARAMETERS(ch_param_int64(UNTAGGED_CAP + 1)),
+			 &untagged, err) ||
 	    !ch_db_commit(&transaction, err))
 		return false;
 	read = ocsp_authorities_new(ch_rows_count(cas));
@@ -119,6 +158,7 @@ bool ocsp_store_authorities(struct ch_db *db, struct ocsp_authorities **authorit
 		if (!read_authority(cas, row, &read->items[row], err))
 			return false;
 	read_responders(certificates, read);
+	read_untagged(untagged, read);
 	*authorities = CH_STEAL(read);
 	return true;
 }

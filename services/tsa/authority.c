@@ -5,6 +5,7 @@
  */
 #include "tsa.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,27 +114,127 @@ static struct ch_view find_policy(const struct tsa_authority *authority, struct 
 	return (struct ch_view)CH_NONE;
 }
 
+/* Has the default CA ever stamped under it? Then nobody stands in for it, whatever became of its keys. */
+static bool is_defaults_policy(const struct tsa_authorities *authorities, struct ch_view policy)
+{
+	for (size_t i = 0; i < authorities->count; i++)
+		if (authorities->items[i].is_default && find_policy(&authorities->items[i], policy).data)
+			return true;
+	return false;
+}
+
+/* The only CA that has the policy; 0: none. CH_DENIED: several have it. */
+static bool find_only_ca(const struct tsa_authorities *authorities, struct ch_view policy, int64_t *ca_id,
+			 struct ch_error *err)
+{
+	*ca_id = 0;
+	for (size_t i = 0; i < authorities->count; i++) {
+		if (!find_policy(&authorities->items[i], policy).data ||
+		    authorities->items[i].ca_id == *ca_id)
+			continue;
+		if (*ca_id)
+			return ch_fail(err, CH_DENIED,
+				       "several CAs stamp under this policy and none of them is the default");
+		*ca_id = authorities->items[i].ca_id;
+	}
+	return true;
+}
+
+static bool may_stamp(const struct tsa_authority *authority, int64_t now_us)
+{
+	return !authority->obstacle[0] && authority->not_before_us <= now_us &&
+	       now_us <= authority->not_after_us;
+}
+
+static bool decide_ca(const struct tsa_authorities *authorities, struct ch_view policy, int64_t *ca_id,
+		      bool *use_default, struct ch_error *err)
+{
+	*use_default = !policy.data || is_defaults_policy(authorities, policy);
+	if (authorities->count == 0) /* nobody: said by who looks for a certificate */
+		return true;
+	if (!policy.data && !authorities->default_ca[0])
+		return ch_fail(
+			err, CH_DENIED,
+			"no policy is named, and no CA is stated to be the default timestamp authority");
+	if (*use_default)
+		return true;
+	if (!find_only_ca(authorities, policy, ca_id, err))
+		return false;
+	if (!*ca_id) {
+		CH_AUTO(ch_string) dotted = ch_der_oid_text(policy);
+
+		return ch_fail(err, CH_DENIED, "policy %.100s is not served", dotted ? dotted : "(none)");
+	}
+	return true;
+}
+
 bool tsa_authorities_choose(const struct tsa_authorities *authorities, struct ch_view policy, int64_t now_us,
 			    const struct tsa_authority **authority, struct ch_view *chosen,
 			    enum tsa_failure *failure, struct ch_error *err)
 {
-	bool any_valid = false;
+	int64_t ca_id = 0;
+	bool use_default, any = false;
+
+	*failure = TSA_UNACCEPTED_POLICY;
+	if (!decide_ca(authorities, policy, &ca_id, &use_default, err))
+		return false;
 	for (size_t i = 0; i < authorities->count; i++) {
 		const struct tsa_authority *candidate = &authorities->items[i];
-		if (now_us < candidate->not_before_us || now_us > candidate->not_after_us)
+
+		if (!may_stamp(candidate, now_us) ||
+		    (use_default ? !candidate->is_default : candidate->ca_id != ca_id))
 			continue;
-		any_valid = true;
+		any = true;
 		*chosen = find_policy(candidate, policy);
 		if (chosen->data) {
 			*authority = candidate;
 			return true;
 		}
 	}
-	if (!any_valid) {
-		*failure = TSA_SYSTEM_FAILURE;
-		return ch_fail(err, CH_UNAVAILABLE, "there is no valid timestamp certificate");
+	if (any) {
+		CH_AUTO(ch_string) dotted = policy.data ? ch_der_oid_text(policy) : NULL;
+
+		return ch_fail(err, CH_DENIED, "policy %.100s is not served any more",
+			       dotted ? dotted : "(none)");
 	}
-	CH_AUTO(ch_string) dotted = policy.data ? ch_der_oid_text(policy) : NULL;
-	*failure = TSA_UNACCEPTED_POLICY;
-	return ch_fail(err, CH_DENIED, "policy %.100s is not served", dotted ? dotted : "(none)");
+	*failure = TSA_SYSTEM_FAILURE;
+	return ch_fail(err, CH_UNAVAILABLE, "no timestamp certificate may sign now");
+}
+
+/* Of the newest of the default CA's that may not sign; NULL: there is none. */
+static const char *first_obstacle(const struct tsa_authorities *authorities)
+{
+	for (size_t i = 0; i < authorities->count; i++)
+		if (authorities->items[i].is_default && authorities->items[i].obstacle[0])
+			return authorities->items[i].obstacle;
+	return NULL;
+}
+
+enum tsa_state tsa_authorities_state(const struct tsa_authorities *authorities, int64_t now_us, char *why,
+				     size_t size)
+{
+	const char *obstacle = first_obstacle(authorities);
+	bool any = false;
+
+	*why = '\0';
+	for (size_t i = 0; i < authorities->count; i++) {
+		any = any || authorities->items[i].is_default;
+		if (authorities->items[i].is_default && may_stamp(&authorities->items[i], now_us))
+			return TSA_READY;
+	}
+	if (!authorities->default_ca[0]) {
+		if (authorities->count == 0)
+			return TSA_READY;
+		snprintf(why, size,
+			 "no CA is stated to be the default timestamp authority "
+			 "(timestamp_authority.default, or "
+			 "ca in this file)");
+		return TSA_NO_DEFAULT;
+	}
+	if (!obstacle)
+		obstacle = any ? "its certificate has ended" : "it has no certificate yet";
+	snprintf(why, size, "the timestamp authority of CA '%s' may not sign: %s%s%s",
+		 authorities->default_ca, obstacle, authorities->obstacle[0] ? "; " : "",
+		 authorities->obstacle);
+	return any ? TSA_STOPPED : TSA_WAITS_FOR_FIRST;
 }

@@ -3,10 +3,13 @@
 #include "tsa.h"
 
 static const struct ch_conf_field fields[] = {
-	CH_DAEMON_COMMON_FIELDS(struct tsa_config),
+	/* Of the peers, those in peers.c are called; the other names may stand there as ever. */
+	CH_DAEMON_COMMON_FIELDS(struct tsa_config, "vault|issuer|crl|audit"),
 	CH_CONF_SUB(struct tsa_config, http, &ch_http_schema),
-	CH_CONF_FIELD(struct tsa_config, ca, CH_CONF_STRING,
-		      .help = "the CA whose timestamp certificate is used; absent: the newest of any CA"),
+	CH_CONF_FIELD(
+		struct tsa_config, ca, CH_CONF_STRING,
+		.help = "the CA whose timestamp authority this is; absent: the one whose document states "
+			"timestamp_authority.default"),
 	CH_CONF_FIELD(struct tsa_config, policies, CH_CONF_STRING_LIST, .max = 32,
 		      .help = "policy OIDs to stamp under, the first for requests that name none; absent: "
 			      "all that the "

@@ -3,23 +3,38 @@
 #include "tsa.h"
 
 #include "auditclient/auditclient.h"
+#include "clockwatch/clockwatch.h"
+#include "health/health.h"
+#include "identities/identities.h"
 #include "log/log.h"
 
 struct parts { /* in the order in which they are opened */
 	struct ch_identity *identity;
-	struct ch_bus_client *vault_bus, *audit_bus;
+	struct ch_bus_peers *peers;
+	struct ch_bus_client *vault_bus, *audit_bus; /* of peers */
 	struct ch_audit_client *audit;
 	pthread_t reload;
 	bool reloading;
+	struct ch_health *health;
 	struct ch_http_server *http;
+	struct ch_clockwatch *clockwatch;
+	struct ch_identities *identities;
 };
 
-static bool open_client(struct tsa *tsa, struct parts *parts, const char *service,
-			const struct ch_conf_strings *peers, struct ch_bus_client **client,
-			struct ch_error *err)
+static bool open_peers(struct tsa *tsa, struct parts *parts, struct ch_error *err)
 {
-	return ch_bus_client_open(service, peers, parts->identity, &tsa->config->common.identity,
-				  tsa->time.clock, tsa->metrics, client, err);
+	const struct ch_bus_peers_options options = { .rows = tsa_peers,
+						      .count = tsa_peer_count,
+						      .config = &tsa->config->common,
+						      .identity = parts->identity,
+						      .clock = tsa->time.clock,
+						      .metrics = tsa->metrics };
+
+	if (!ch_bus_peers_open(&options, &parts->peers, err))
+		return false;
+	parts->vault_bus = ch_bus_peers_client(parts->peers, "vault");
+	parts->audit_bus = ch_bus_peers_client(parts->peers, "audit");
+	return true;
 }
 
 static bool open_audit(struct tsa *tsa, struct parts *parts, struct ch_error *err)
@@ -52,33 +67,77 @@ static bool listen_http(struct tsa *tsa, struct parts *parts, struct ch_error *e
 	return ch_http_start(&options, &parts->http, err);
 }
 
+static bool open_identities(struct tsa *tsa, struct parts *parts, struct ch_error *err)
+{
+	const struct ch_identities_options options = { .daemon = tsa->daemon,
+						       .config = &tsa->config->common,
+						       .identity = parts->identity,
+						       .audit = parts->audit,
+						       .clock = tsa->time.clock,
+						       .exchange = ch_refused_exchange_vault,
+						       .exchange_state = parts->vault_bus };
+
+	return ch_identities_start(&options, &parts->identities, err);
+}
+
+/* It stamps with the certificates it has read; without the vault there is nothing to stamp with. What it
+ * signs is recorded by the vault: its own spool has its starts alone. */
+static bool watch_health(struct tsa *tsa, struct parts *parts, struct ch_error *err)
+{
+	const struct ch_daemon_config *common = &tsa->config->common;
+	const struct ch_health_options options = {
+		.daemon = tsa->daemon,
+		.instance = common->instance,
+		.database = &common->database,
+		.without_database = { CH_READY_DEGRADED, "stamping with what was read" },
+		.peers = parts->peers,
+		.audit = parts->audit,
+		.without_spool = { CH_READY_DEGRADED, "the vault records what is stamped" },
+	};
+	return ch_health_start(&options, &parts->health, err);
+}
+
+static bool watch_clock(struct tsa *tsa, struct parts *parts, struct ch_error *err)
+{
+	const struct ch_clockwatch_options options = { .daemon = tsa->daemon,
+						       .identity = parts->identity,
+						       .clock = tsa->time.clock,
+						       .audit = parts->audit,
+						       .db = tsa->db,
+						       .peers = parts->peers };
+
+	return ch_clockwatch_start(&options, &parts->clockwatch, err);
+}
+
 static bool open_all(struct tsa *tsa, struct parts *parts, struct ch_error *err)
 {
 	const struct ch_daemon_config *common = &tsa->config->common;
 	if (!ch_identity_load(&common->identity, "tsa", common->instance, &parts->identity, err) ||
 	    !ch_db_open(&common->database, common->instance, tsa->metrics, &tsa->db, err) ||
-	    !open_client(tsa, parts, "vault", &common->peers.vault, &parts->vault_bus, err) ||
-	    !open_client(tsa, parts, "audit", &common->peers.audit, &parts->audit_bus, err) ||
-	    !open_audit(tsa, parts, err) || !record(tsa, parts, "daemon.started", err))
+	    !open_peers(tsa, parts, err) || !open_audit(tsa, parts, err) ||
+	    !record(tsa, parts, "daemon.started", err))
 		return false;
 	tsa->vault = ch_vault_client_new(parts->vault_bus);
 	parts->reloading = tsa_reload_start(tsa, &parts->reload, err);
-	return parts->reloading && listen_http(tsa, parts, err);
+	return parts->reloading && listen_http(tsa, parts, err) && open_identities(tsa, parts, err) &&
+	       watch_health(tsa, parts, err) && watch_clock(tsa, parts, err);
 }
 
 static void close_all(struct tsa *tsa, struct parts *parts)
 {
 	int64_t drain_us = tsa->config->common.drain_us;
 	struct ch_error err = CH_NONE;
+	ch_identities_stop(parts->identities);
+	ch_clockwatch_stop(parts->clockwatch);
 	ch_http_stop(parts->http, drain_us);
+	ch_health_stop(parts->health);
 	if (parts->reloading)
 		pthread_join(parts->reload, NULL);
 	if (parts->audit && !record(tsa, parts, "daemon.stopped", &err))
 		ch_log_warn("daemon.stopped is not in the audit log: %s", err.message);
 	ch_audit_close(parts->audit, CH_SECOND);
 	ch_vault_client_free(tsa->vault);
-	ch_bus_client_close(parts->audit_bus);
-	ch_bus_client_close(parts->vault_bus);
+	ch_bus_peers_close(parts->peers);
 	tsa_authorities_release(tsa->authorities);
 	ch_db_close(tsa->db);
 	if (parts->identity)
@@ -89,7 +148,7 @@ int main(int argc, char **argv)
 {
 	static const struct ch_daemon_definition definition = { "tsa",
 								"stamps time on digests (RFC 3161, RFC 5816)",
-								&tsa_config_schema };
+								&tsa_config_schema, true };
 	struct tsa_config config = CH_NONE;
 	CH_AUTO(ch_daemon) daemon = NULL;
 	struct parts parts = CH_NONE;

@@ -21,34 +21,67 @@ struct tsa_authorities *tsa_authorities_now(struct tsa *tsa)
 	return authorities;
 }
 
-/* Says once what changed: the newest certificate, or how many cannot be used. */
-static void tell_change(const struct tsa_authorities *before, const struct tsa_authorities *now)
+/* The one that stamps for who names no policy, or whatever stamps; NULL: nothing may. */
+static const struct tsa_authority *first_fit(const struct tsa_authorities *authorities, int64_t now_us)
 {
-	const struct tsa_authority *newest = now->count ? &now->items[0] : NULL;
-	const struct tsa_authority *previous = before && before->count ? &before->items[0] : NULL;
+	for (size_t i = 0; authorities && i < authorities->count; i++)
+		if (!authorities->items[i].obstacle[0] && authorities->items[i].not_after_us >= now_us)
+			return &authorities->items[i];
+	return NULL;
+}
+
+static bool is_same(const struct tsa_authority *a, const struct tsa_authority *b)
+{
+	return a && b &&
+	       memcmp(a->certificate_sha256, b->certificate_sha256, sizeof a->certificate_sha256) == 0;
+}
+
+/* Says once what changed: who stamps, or how many certificates cannot be used. */
+static void tell_change(const struct tsa_authorities *before, const struct tsa_authorities *now,
+			int64_t now_us)
+{
+	const struct tsa_authority *first = first_fit(now, now_us), *previous = first_fit(before, now_us);
 	char text[CH_TIME_TEXT_SIZE];
-	if (newest &&
-	    (!previous || memcmp(newest->certificate_sha256, previous->certificate_sha256, 32) != 0))
-		ch_log_info("stamping with key %s of tenant %s, certificate valid until %s", newest->key_id,
-			    newest->tenant, ch_time_text(newest->not_after_us, text));
-	if (!newest && (!before || previous))
-		ch_log_warn("there is no timestamp certificate: requests are answered systemFailure");
+	if (first && !is_same(first, previous))
+		ch_log_info("stamping with key %s of tenant %s, certificate valid until %s", first->key_id,
+			    first->tenant, ch_time_text(first->not_after_us, text));
+	if (!first && (!before || previous))
+		ch_log_warn("no timestamp certificate may sign: requests are answered systemFailure");
 	if (now->unusable && (!before || before->unusable != now->unusable))
 		ch_log_error("%zu timestamp certificates cannot be used (not for timestamps, or of an "
 			     "unknown algorithm)",
 			     now->unusable);
 }
 
-/* Puts `fresh` in place of the present ones. */
-static void replace(struct tsa *tsa, struct tsa_authorities *fresh)
+/* Each that signed and may sign no more, before its end. */
+static void tell_lost(struct tsa *tsa, const struct tsa_authorities *before,
+		      const struct tsa_authorities *now, int64_t now_us)
 {
-	ch_metric_set(tsa->not_after, fresh->count ? fresh->items[0].not_after_us / CH_SECOND : 0);
-	pthread_mutex_lock(&tsa->lock);
-	struct tsa_authorities *before = tsa->authorities;
-	tsa->authorities = fresh;
-	pthread_mutex_unlock(&tsa->lock);
-	tell_change(before, fresh);
-	tsa_authorities_release(before);
+	for (size_t i = 0; i < now->count; i++) {
+		const struct tsa_authority *stopped = &now->items[i];
+		for (size_t j = 0;
+		     before && stopped->obstacle[0] && stopped->not_after_us > now_us && j < before->count;
+		     j++) {
+			if (before->items[j].obstacle[0] || !is_same(stopped, &before->items[j]))
+				continue;
+			ch_log_error("timestamp key %s may sign no more: %s", stopped->key_id,
+				     stopped->obstacle);
+			ch_metric_add(tsa->signers_lost, 1);
+		}
+	}
+}
+
+static void tell_state(struct tsa *tsa, const struct tsa_authorities *now, int64_t now_us)
+{
+	static const enum ch_ready readiness[] = { [TSA_READY] = CH_READY_OK,
+						   [TSA_NO_DEFAULT] = CH_READY_DEGRADED,
+						   [TSA_WAITS_FOR_FIRST] = CH_READY_DEGRADED,
+						   [TSA_STOPPED] = CH_READY_FAILED };
+	char why[512];
+	enum tsa_state state = tsa_authorities_state(now, now_us, why, sizeof why);
+	const struct tsa_authority *first = first_fit(now, now_us);
+	ch_metric_set(tsa->not_after, first ? first->not_after_us / CH_SECOND : 0);
+	ch_readiness_set(tsa->signer_ready, readiness[state], why);
 }
 
 /* Reads them and puts them in place. */
@@ -57,8 +90,16 @@ static bool read_again(struct tsa *tsa, struct ch_error *err)
 	struct tsa_authorities *fresh = NULL;
 	if (!tsa_store_authorities(tsa->db, tsa->config, &fresh, err))
 		return false;
-	replace(tsa, fresh);
-	ch_readiness_set(tsa->authorities_known, true, "");
+	int64_t now_us = ch_clock_now_us(tsa->time.clock);
+	tell_state(tsa, fresh, now_us);
+	pthread_mutex_lock(&tsa->lock);
+	struct tsa_authorities *before = tsa->authorities;
+	tsa->authorities = fresh;
+	pthread_mutex_unlock(&tsa->lock);
+	tell_change(before, fresh, now_us);
+	tell_lost(tsa, before, fresh, now_us);
+	tsa_authorities_release(before);
+	ch_readiness_set(tsa->authorities_known, CH_READY_OK, NULL);
 	return true;
 }
 
@@ -74,10 +115,25 @@ static bool is_turn(struct tsa *tsa, int64_t pause_us)
 	return turn;
 }
 
+/* Unless somebody read less than pause_us ago. Who waited for another's reading takes what came of it: else a
+ * database that answers late would be waited for by one after the other. */
+static bool read_in_turn(struct tsa *tsa, int64_t pause_us, struct ch_error *err)
+{
+	unsigned before = atomic_load(&tsa->readings);
+	bool read = true;
+	pthread_mutex_lock(&tsa->reading);
+	if (atomic_load(&tsa->readings) == before && is_turn(tsa, pause_us)) {
+		read = read_again(tsa, err);
+		atomic_fetch_add(&tsa->readings, 1);
+	}
+	pthread_mutex_unlock(&tsa->reading);
+	return read;
+}
+
 struct tsa_authorities *tsa_authorities_fresh(struct tsa *tsa)
 {
 	struct ch_error err = CH_NONE;
-	if (is_turn(tsa, PAUSE) && !read_again(tsa, &err))
+	if (!read_in_turn(tsa, PAUSE, &err))
 		ch_log_error("timestamp certificates cannot be read: %s", err.message);
 	return tsa_authorities_now(tsa);
 }
@@ -88,7 +144,7 @@ static void *follow(void *argument)
 	bool failed = false;
 	do {
 		struct ch_error err = CH_NONE;
-		bool read = !is_turn(tsa, 0) || read_again(tsa, &err);
+		bool read = read_in_turn(tsa, 0, &err);
 		if (!read && !failed) /* what was read before goes on serving */
 			ch_log_error("timestamp certificates cannot be read: %s", err.message);
 		failed = !read;

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define MADE_ANEW_AT_MOST 8
+
 void tsa_init(struct tsa *tsa, const struct tsa_config *config, struct ch_daemon *daemon)
 {
 	struct ch_metrics *metrics = ch_daemon_metrics(daemon);
@@ -15,19 +17,27 @@ void tsa_init(struct tsa *tsa, const struct tsa_config *config, struct ch_daemon
 		.daemon = daemon,
 		.metrics = metrics,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.reading = PTHREAD_MUTEX_INITIALIZER,
 		.authorities_known = ch_daemon_readiness(daemon, "timestamp-certificates-read"),
+		.signer_ready = ch_daemon_readiness(daemon, "signer"),
 		.time = { .lock = PTHREAD_MUTEX_INITIALIZER,
 			  .clock = ch_clock_system(),
 			  .status = tsa_kernel_clock_status,
+			  .ready = ch_daemon_readiness(daemon, "time"),
 			  .require_synchronised = config->require_synchronised_clock,
 			  .maximum_error_us = config->maximum_clock_error_us },
 		.tokens = ch_metrics_counter(metrics, "chancery_tsa_tokens_total",
 					     "timestamp tokens given out", ""),
+		.made_anew = ch_metrics_counter(metrics, "chancery_tsa_made_anew_total",
+						"tokens made anew because the vault found them old", ""),
 		.seconds = ch_metrics_histogram(metrics, "chancery_tsa_token_seconds",
 						"from a request read to its token", ""),
 		.not_after =
 			ch_metrics_gauge(metrics, "chancery_tsa_certificate_not_after_timestamp_seconds",
-					 "end of the newest timestamp certificate; 0: there is none", ""),
+					 "end of the timestamp certificate in use; 0: none may sign", ""),
+		.signers_lost = ch_metrics_counter(
+			metrics, "chancery_tsa_signers_lost_total",
+			"timestamp certificates that may sign no more before their end", ""),
 	};
 	tsa->time.synchronised = ch_metrics_gauge(metrics, "chancery_tsa_clock_synchronised",
 						  "1: the kernel says that its clock is synchronised", "");
@@ -102,22 +112,54 @@ static bool choose(struct tsa *tsa, struct tsa_authorities **authorities, struct
 				      &facts->authority, &facts->policy, failure, err);
 }
 
-/* False: *failure and *err say why there is no token. */
-static bool make_token(struct tsa *tsa, struct ch_view octets, const char *trace_id, struct ch_bytes *token,
-		       enum tsa_failure *failure, struct ch_error *err)
+/* Steps 4 and 5: the bytes to sign, which the vault parses and checks once more, and the token around them.
+ */
+static bool sign_token(struct tsa *tsa, struct tsa_stamp_facts *facts, const char *trace_id,
+		       struct ch_bytes *token, struct ch_error *err)
 {
-	CH_AUTO(tsa_authorities) authorities = NULL;
 	CH_AUTO(ch_bytes) tst_info = CH_NONE;
 	CH_AUTO(ch_bytes) attributes = CH_NONE;
 	CH_AUTO(ch_bytes) signature = CH_NONE;
-	struct tsa_request request;
-	struct tsa_stamp_facts facts = { .request = &request,
+
+	next_serial(tsa, facts->gen_time_us, facts->serial);
+	tst_info = tsa_tst_info(facts);
+	if (!tsa_signed_attributes(facts->authority, ch_view_of(&tst_info), &attributes, err) ||
+	    !sign(tsa, facts->authority, ch_view_of(&attributes), ch_view_of(&tst_info), trace_id, &signature,
+		  err))
+		return false;
+	tsa_time_given(&tsa->time, facts->gen_time_us);
+	*token = tsa_token(facts->authority, ch_view_of(&tst_info), ch_view_of(&attributes),
+			   ch_view_of(&signature), facts->request->certificate_requested);
+	return true;
+}
+
+/* The vault refused this certificate's key: it may be compromised since they were read. Is there another? */
+static bool choose_another(struct tsa *tsa, struct tsa_authorities **authorities,
+			   struct tsa_stamp_facts *facts, const struct ch_error *refused)
+{
+	uint8_t last[sizeof facts->authority->certificate_sha256];
+	enum tsa_failure ignored;
+	struct ch_error err;
+	if (refused->retryable)
+		return false;
+	memcpy(last, facts->authority->certificate_sha256, sizeof last);
+	tsa_authorities_release(*authorities);
+	*authorities = tsa_authorities_fresh(tsa);
+	return *authorities &&
+	       tsa_authorities_choose(*authorities, facts->request->policy, facts->gen_time_us,
+				      &facts->authority, &facts->policy, &ignored, &err) &&
+	       memcmp(last, facts->authority->certificate_sha256, sizeof last) != 0 &&
+	       tsa_time_now(&tsa->time, &facts->gen_time_us, &err);
+}
+
+/* One try: false, and *failure and *err say why there is no token. */
+static bool make_token(struct tsa *tsa, const struct tsa_request *request, const char *trace_id,
+		       struct ch_bytes *token, enum tsa_failure *failure, struct ch_error *err)
+{
+	CH_AUTO(tsa_authorities) authorities = NULL;
+	struct tsa_stamp_facts facts = { .request = request,
 					 .accuracy_us = tsa->config->accuracy_us,
 					 .ordering = tsa->config->ordering };
-
-	/* 1. What is asked for, or which rule it breaks. */
-	if (!tsa_request_read(octets, &request, failure, err))
-		return false;
 
 	/* 2. The time, before anything else takes time. */
 	*failure = TSA_TIME_NOT_AVAILABLE;
@@ -128,18 +170,41 @@ static bool make_token(struct tsa *tsa, struct ch_view octets, const char *trace
 	if (!choose(tsa, &authorities, &facts, failure, err))
 		return false;
 
-	/* 4. The bytes to sign; the vault parses both and checks policy, time and digest once more. */
+	/* 4. and 5. By another of the CA's certificates where the vault refuses the first one's key. */
 	*failure = TSA_SYSTEM_FAILURE;
-	next_serial(tsa, facts.gen_time_us, facts.serial);
-	tst_info = tsa_tst_info(&facts);
-	if (!tsa_signed_attributes(facts.authority, ch_view_of(&tst_info), &attributes, err) ||
-	    !sign(tsa, facts.authority, ch_view_of(&attributes), ch_view_of(&tst_info), trace_id, &signature,
-		  err))
+	return sign_token(tsa, &facts, trace_id, token, err) ||
+	       (choose_another(tsa, &authorities, &facts, err) &&
+		sign_token(tsa, &facts, trace_id, token, err));
+}
+
+/* The vault's own word on the genTime; not that of the bus on this instance's clock, which no vault believes
+ * then. */
+static bool is_about_time(const struct ch_error *why)
+{
+	return why->code == CH_EXPIRED && why->origin != CH_ORIGIN_TRANSPORT;
+}
+
+/* False: *failure and *err say why there is no token. */
+static bool read_and_make(struct tsa *tsa, struct ch_view octets, const char *trace_id,
+			  struct ch_bytes *token, enum tsa_failure *failure, struct ch_error *err)
+{
+	int64_t until_us = ch_monotonic_us() + tsa->config->vault_timeout_us;
+	struct tsa_request request;
+
+	/* 1. What is asked for, or which rule it breaks. */
+	if (!tsa_request_read(octets, &request, failure, err))
 		return false;
 
-	/* 5. The token around them. */
-	*token = tsa_token(facts.authority, ch_view_of(&tst_info), ch_view_of(&attributes),
-			   ch_view_of(&signature), request.certificate_requested);
+	/*
+	 * The rest is done anew, with the time that it is then, where the vault refuses a token that was long
+	 * on its way: sent once more to another vault, or held up in one, its genTime is no longer the time.
+	 * Or that vault's clock is not right: by turns they come to another.
+	 */
+	for (int anew = 0; !make_token(tsa, &request, trace_id, token, failure, err); anew++) {
+		if (!is_about_time(err) || anew == MADE_ANEW_AT_MOST || ch_monotonic_us() >= until_us)
+			return false;
+		ch_metric_add(tsa->made_anew, 1);
+	}
 	return true;
 }
 
@@ -149,7 +214,7 @@ struct ch_bytes tsa_stamp(struct tsa *tsa, struct ch_view request, const char *t
 	enum tsa_failure failure = TSA_SYSTEM_FAILURE;
 	struct ch_error err = CH_NONE;
 	int64_t begun_us = ch_monotonic_us();
-	if (!make_token(tsa, request, trace_id, &token, &failure, &err))
+	if (!read_and_make(tsa, request, trace_id, &token, &failure, &err))
 		return tsa_reject(tsa, failure, trace_id, &err);
 	ch_metric_add(tsa->tokens, 1);
 	ch_metric_observe(tsa->seconds, ch_monotonic_us() - begun_us);

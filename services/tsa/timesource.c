@@ -19,16 +19,24 @@ bool tsa_kernel_clock_status(struct tsa_clock_status *status)
 	return true;
 }
 
-/* Reads the clock and moves highest_us on; *behind_us: how far it is behind what it showed before. */
+/* *behind_us: how far the clock is behind what was given out. */
 static int64_t read_clock(struct tsa_timesource *source, int64_t *behind_us)
 {
 	pthread_mutex_lock(&source->lock);
 	int64_t now_us = ch_clock_now_us(source->clock);
-	*behind_us = source->highest_us > now_us ? source->highest_us - now_us : 0;
-	if (now_us > source->highest_us)
-		source->highest_us = now_us;
+	*behind_us = source->given_us > now_us ? source->given_us - now_us : 0;
 	pthread_mutex_unlock(&source->lock);
 	return now_us;
+}
+
+/* What the clock showed and nobody was given does not count: one that was an hour ahead for a moment, and
+ * that no vault believed, would keep the TSA from stamping for an hour. */
+void tsa_time_given(struct tsa_timesource *source, int64_t gen_time_us)
+{
+	pthread_mutex_lock(&source->lock);
+	if (gen_time_us > source->given_us)
+		source->given_us = gen_time_us;
+	pthread_mutex_unlock(&source->lock);
 }
 
 static bool check_synchronised(const struct tsa_timesource *source, struct ch_error *err)
@@ -52,7 +60,7 @@ bool tsa_time_now(struct tsa_timesource *source, int64_t *gen_time_us, struct ch
 	int64_t behind_us = 0;
 	int64_t now_us = read_clock(source, &behind_us);
 	if (behind_us > 0) {
-		ch_fail(err, CH_UNAVAILABLE, "the clock went back: %lld ms behind what it showed before",
+		ch_fail(err, CH_UNAVAILABLE, "the clock went back: %lld ms behind what was given out before",
 			(long long)(behind_us / CH_MILLISECOND));
 		err->retryable = true;
 		return false;
@@ -63,14 +71,23 @@ bool tsa_time_now(struct tsa_timesource *source, int64_t *gen_time_us, struct ch
 	return true;
 }
 
+static void tell_readiness(struct tsa_timesource *source)
+{
+	struct ch_error err = CH_NONE;
+	int64_t ignored;
+	bool told = tsa_time_now(source, &ignored, &err);
+	if (source->ready)
+		ch_readiness_set(source->ready, told ? CH_READY_OK : CH_READY_FAILED,
+				 told ? NULL : err.message);
+}
+
 void tsa_time_observe(struct tsa_timesource *source)
 {
 	struct tsa_clock_status status = { .maximum_error_us = -1 };
-	int64_t behind_us = 0;
-	read_clock(source, &behind_us);
 	bool said = source->status(&status);
 	if (source->synchronised)
 		ch_metric_set(source->synchronised, said && status.synchronised);
 	if (source->maximum_error)
 		ch_metric_set(source->maximum_error, status.maximum_error_us);
+	tell_readiness(source);
 }

@@ -27,7 +27,7 @@
 struct tsa_config {
 	struct ch_daemon_config common;
 	struct ch_http_config http;
-	char *ca;                        /* NULL: the newest certificate of any CA */
+	char *ca;                        /* NULL: the one whose document states that it is the default */
 	struct ch_conf_strings policies; /* empty: all that the key may name */
 	int64_t accuracy_us;             /* 0: not stated in tokens */
 	bool ordering;
@@ -37,6 +37,9 @@ struct tsa_config {
 	int64_t vault_timeout_us;
 };
 extern const struct ch_conf_schema tsa_config_schema;
+/* Whom it calls (peers.c). */
+extern const struct ch_bus_peer tsa_peers[];
+extern const size_t tsa_peer_count;
 
 /* --- failures (RFC 3161 §2.4.2, PKIFailureInfo bits)
  * ------------------------------------------------------------ */
@@ -76,21 +79,24 @@ struct tsa_clock_status { /* what the kernel knows about its clock, adjtimex(2) 
 bool tsa_kernel_clock_status(struct tsa_clock_status *status); /* false: the kernel does not say */
 
 struct tsa_timesource {
-	pthread_mutex_t lock; /* guards highest_us */
+	pthread_mutex_t lock; /* guards given_us */
 	const struct ch_clock *clock;
 	bool (*status)(struct tsa_clock_status *status);
 	bool require_synchronised;
 	int64_t maximum_error_us;
-	int64_t highest_us;                             /* the latest time that was seen */
+	int64_t given_us;                               /* the latest time in a token that was given out */
+	struct ch_readiness *ready;                     /* may be NULL */
 	struct ch_metric *synchronised, *maximum_error; /* gauges; may be NULL */
 };
 /*
  * The time to put into a token, in whole milliseconds. CH_UNAVAILABLE (retryable) while the clock is behind a
- * time that it showed before, or where synchronisation is required and the kernel does not vouch for it.
+ * time that was given out, or where synchronisation is required and the kernel does not vouch for it.
  */
 CH_MUST_USE bool tsa_time_now(struct tsa_timesource *source, int64_t *gen_time_us, struct ch_error *err);
-/* Looks at the clock without using it: notes the latest time and sets the gauges. Called about each second.
- */
+/* A token with this time was signed: none is given an earlier one from now on. */
+void tsa_time_given(struct tsa_timesource *source, int64_t gen_time_us);
+/* Looks at the clock without using it: sets the gauges, and readiness to what a request would be told. Called
+ * about each second. */
 void tsa_time_observe(struct tsa_timesource *source);
 
 /* --- authority.c: who stamps
@@ -99,6 +105,9 @@ void tsa_time_observe(struct tsa_timesource *source);
 struct tsa_authority {
 	char tenant[64];
 	char key_id[64];
+	int64_t ca_id;
+	bool is_default;             /* of the default CA */
+	char obstacle[200];          /* why it may not sign; "": it may */
 	struct ch_bytes certificate; /* DER */
 	uint8_t certificate_sha256[32];
 	struct ch_bytes issuer_der, subject_der; /* Names */
@@ -119,23 +128,33 @@ CH_MUST_USE bool tsa_authority_set_certificate(struct tsa_authority *authority, 
 CH_MUST_USE bool tsa_authority_add_policy(struct tsa_authority *authority, const char *dotted,
 					  struct ch_error *err);
 
-/* All of them at one time, newest first; never changed after it was made, freed with its last user. */
+/* All of them at one time, of each CA the newest first; never changed after it was made, freed with its last
+ * user. */
 struct tsa_authorities {
 	struct tsa_authority *items;
 	size_t count, unusable;
+	char default_ca[64]; /* the one that is stated to be the default; "": none is */
+	char obstacle[200];  /* why that CA may certify no TSA now; "": it may */
 	atomic_int users;
 };
 struct tsa_authorities *tsa_authorities_new(size_t count); /* one user: the caller */
 void tsa_authorities_release(struct tsa_authorities *authorities);
 CH_DEFINE_AUTO_POINTER(tsa_authorities, struct tsa_authorities, tsa_authorities_release)
 /*
- * The newest that is valid then and stamps under `policy` (data NULL: under its first); *chosen receives the
- * policy. False: *failure says whether it is the policy or that there is none at all.
+ * Who stamps under `policy` (data NULL: none was named). The default CA does wherever it stamps under that
+ * policy or none was named; under a policy that it does not have, the only CA that has it. Never another in
+ * its place. Of that CA the newest certificate that may sign and is valid then; *chosen receives the policy.
+ * False: *failure says whether it is the policy or that there is no certificate.
  */
 CH_MUST_USE bool tsa_authorities_choose(const struct tsa_authorities *authorities, struct ch_view policy,
 					int64_t now_us, const struct tsa_authority **authority,
 					struct ch_view *chosen, enum tsa_failure *failure,
 					struct ch_error *err);
+/* What people should know of them. READY: the default CA stamps, or there is no TSA yet. */
+enum tsa_state { TSA_READY, TSA_NO_DEFAULT, TSA_WAITS_FOR_FIRST, TSA_STOPPED };
+/* `why` (of `size` octets): "" where READY. */
+enum tsa_state tsa_authorities_state(const struct tsa_authorities *authorities, int64_t now_us, char *why,
+				     size_t size);
 
 /* --- store.c: every statement
  * ---------------------------------------------------------------------------------------- */
@@ -181,8 +200,11 @@ struct tsa {
 	struct ch_vault_client *vault;
 	struct ch_daemon *daemon;
 	struct tsa_timesource time;
-	struct ch_readiness *authorities_known;
+	struct ch_readiness *authorities_known, *signer_ready;
 
+	/* Held while authorities are read, so that an older reading never replaces a newer. */
+	pthread_mutex_t reading;
+	atomic_uint readings; /* that ended */
 	pthread_mutex_t lock; /* guards authorities, read_at_us and last_serial_time */
 	struct tsa_authorities *authorities;
 	int64_t read_at_us; /* monotonic: when reading them last began */
@@ -190,7 +212,7 @@ struct tsa {
 	uint8_t instance_random[8]; /* fresh at each start */
 
 	struct ch_metrics *metrics;
-	struct ch_metric *tokens, *seconds, *not_after;
+	struct ch_metric *tokens, *made_anew, *seconds, *not_after, *signers_lost;
 };
 
 /* Everything but db and vault. `config` and `daemon` are borrowed. */
@@ -207,8 +229,8 @@ struct ch_bytes tsa_reject(struct tsa *tsa, enum tsa_failure failure, const char
 CH_MUST_USE bool tsa_reload_start(struct tsa *tsa, pthread_t *thread, struct ch_error *err);
 /* The present authorities with a user more; NULL: they could not be read yet. */
 struct tsa_authorities *tsa_authorities_now(struct tsa *tsa);
-/* The same, read from the database now: for who found none that is valid. At most once in 200 ms; then as
- * above. */
+/* The same, read from the database now: for who found none that is valid, or was refused by the vault. At
+ * most once in 200 ms; then as above. */
 struct tsa_authorities *tsa_authorities_fresh(struct tsa *tsa);
 
 /* --- http.c

@@ -5,8 +5,10 @@
  */
 #include "vault.h"
 
+#include "clock/wait.h"
 #include "key_states.h"
 #include "log/log.h"
+#include "marks.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -14,7 +16,7 @@
 #include <string.h>
 #include <uthash.h>
 
-#define SUMMARY_INTERVAL_S 60
+#define SUMMARY_INTERVAL_US CH_MINUTE
 
 /* Signatures of one key for one caller since the last summary. */
 struct tally {
@@ -81,11 +83,30 @@ bool vault_record(struct vault *vault, const struct ch_bus_request *request, con
 		  const char *subject, const struct ch_audit_detail *details, size_t count,
 		  struct ch_error *err)
 {
-	struct ch_audit_event event = event_of(type, "success", request, subject);
+	const struct ch_audit_event event = {
+		.type = type, .subject = subject, .details = details, .detail_count = count
+	};
 
-	event.details = details;
-	event.detail_count = count;
-	return ch_audit_record(vault->audit, &event, err);
+	return vault_record_for(vault, request, &event, err);
+}
+
+bool vault_record_for(struct vault *vault, const struct ch_bus_request *request,
+		      const struct ch_audit_event *event, struct ch_error *err)
+{
+	struct ch_audit_event all = event_of(event->type, "success", request, event->subject);
+
+	if (event->actor && *event->actor)
+		all.actor = event->actor;
+	all.details = event->details;
+	all.detail_count = event->detail_count;
+	return ch_audit_record(vault->audit, &all, err);
+}
+
+const char *vault_person(const struct ch_bus_request *request, const char *named)
+{
+	return strcmp(request->sender->service, "operator") == 0 || !named || !*named
+		       ? request->sender->instance
+		       : named;
 }
 
 /* --- signed --- */
@@ -108,6 +129,8 @@ static bool record_signed(struct vault *vault, const struct vault_event *event, 
 		{ "approved_by", event->check->approvers ? event->check->approvers : "" },
 	};
 	signed_event.details = details;
+	if (event->purpose->keeps_octets)
+		signed_event.content = event->check->to_be_signed;
 	signed_event.detail_count = event->check->approvers ? CH_COUNT(details) : CH_COUNT(details) - 1;
 	return ch_audit_record(vault->audit, &signed_event, err);
 }
@@ -171,26 +194,6 @@ void vault_note_failed(struct vault *vault, const struct vault_event *event, con
 
 /* --- keys and HSMs --- */
 
-bool vault_note_generated(struct vault *vault, const struct ch_bus_request *request,
-			  const struct vault_key *key, struct ch_error *err)
-{
-	CH_AUTO(ch_buffer) residency = CH_NONE;
-	CH_AUTO(ch_string) text = NULL;
-	struct ch_audit_event generated = event_of("key.generated", "success", request, key->key_id);
-
-	for (size_t i = 0; i < key->residency_count; i++)
-		ch_buffer_printf(&residency, "%s%s", i ? " " : "", key->residency[i]);
-	text = ch_buffer_steal_text(&residency);
-	const struct ch_audit_detail details[] = {
-		{ "algorithm", key->algorithm->name },
-		{ "label", key->label },
-		{ "residency", text },
-	};
-	generated.details = details;
-	generated.detail_count = CH_COUNT(details);
-	return ch_audit_record(vault->audit, &generated, err);
-}
-
 void vault_note_alert(struct vault *vault, const char *tenant, const char *subject, const char *reason,
 		      const char *message)
 {
@@ -205,12 +208,14 @@ void vault_note_alert(struct vault *vault, const char *tenant, const char *subje
 					      .detail_count = CH_COUNT(details) };
 	struct ch_error err;
 
-	ch_metric_add(ch_metrics_counter(vault->metrics, "chancery_vault_alerts_total",
-					 "Rows that were changed outside the vault, each content once",
-					 labels),
+	ch_metric_add(ch_metrics_counter(
+			      vault->metrics, "chancery_vault_alerts_total",
+			      "Rows that were changed outside the vault, each content once, and HSMs that "
+			      "signed wrong",
+			      labels),
 		      1);
 	ch_log_error("ALERT: %s", message);
-	if (!ch_audit_record(vault->audit, &event, &err))
+	if (vault->audit && !ch_audit_record(vault->audit, &event, &err)) /* NULL: setting up */
 		ch_log_error("the alert could not be recorded: %s", err.message);
 }
 
@@ -224,6 +229,11 @@ void vault_note_hsm(void *state, const char *hsm, enum hsm_change change, const 
 		[HSM_WAS_ENABLED] = "hsm.enabled",
 	};
 	struct vault *vault = state;
+
+	if (change == HSM_SIGNED_WRONG) {
+		vault_note_alert(vault, NULL, hsm, "wrong-signature", why);
+		return;
+	}
 	const struct ch_audit_detail details[] = { { "error", why } };
 	bool failure = change == HSM_WENT_DOWN || change == HSM_PIN_REFUSED;
 	const struct ch_audit_event event = { .type = types[change],
@@ -234,14 +244,16 @@ void vault_note_hsm(void *state, const char *hsm, enum hsm_change change, const 
 					      .detail_count = failure ? CH_COUNT(details) : 0 };
 	struct ch_error err;
 
-	ch_readiness_set(vault->hsm_readiness, up_count > 0, "no HSM is up");
+	if (change == HSM_CAME_UP)
+		vault_marks_wake(vault->marks);
+	ch_readiness_set(vault->hsm_readiness, up_count ? CH_READY_OK : CH_READY_FAILED, "no HSM is up");
 	if (!ch_audit_record(vault->audit, &event, &err))
 		ch_log_error("event %s of HSM '%s' could not be recorded: %s", event.type, hsm, err.message);
 }
 
 /* --- the summary --- */
 
-static void record_tally(struct vault *vault, const struct tally *tally)
+static bool record_tally(struct vault *vault, const struct tally *tally)
 {
 	char signatures[32];
 	const struct ch_audit_detail details[] = {
@@ -258,17 +270,47 @@ static void record_tally(struct vault *vault, const struct tally *tally)
 	struct ch_error err;
 
 	snprintf(signatures, sizeof(signatures), "%llu", (unsigned long long)tally->count);
-	if (!ch_audit_record(vault->audit, &event, &err))
-		ch_log_error("summary of %s signatures with key '%s' could not be recorded: %s", signatures,
-			     tally->key_id, err.message);
+	if (ch_audit_record_owed(vault->audit, &event, &err))
+		return true;
+	ch_log_error("summary of %s signatures with key '%s' is not recorded yet: %s", signatures,
+		     tally->key_id, err.message);
+	return false;
 }
 
-static void record_tallies(struct vault *vault, struct tally *tallies)
+/* Adds what could not be recorded to what has been counted since: with the next summary. */
+static void put_back(struct vault_summary *summary, struct tally *tally)
+{
+	struct tally *newer;
+
+	pthread_mutex_lock(&summary->lock);
+	HASH_FIND_STR(summary->tallies, tally->name, newer);
+	if (newer) {
+		newer->count += tally->count;
+		free(tally);
+	} else {
+		HASH_ADD_STR(summary->tallies, name, tally);
+	}
+	pthread_mutex_unlock(&summary->lock);
+}
+
+static void record_tallies(struct vault_summary *summary, struct tally *tallies)
 {
 	while (tallies) {
 		struct tally *tally = tallies;
 
-		record_tally(vault, tally);
+		HASH_DEL(tallies, tally);
+		if (record_tally(summary->vault, tally))
+			free(tally);
+		else
+			put_back(summary, tally);
+	}
+}
+
+static void free_tallies(struct tally *tallies)
+{
+	while (tallies) {
+		struct tally *tally = tallies;
+
 		HASH_DEL(tallies, tally);
 		free(tally);
 	}
@@ -279,22 +321,21 @@ static void *summarise(void *state)
 	struct vault_summary *summary = state;
 	bool stopping = false;
 
+	vault_tell_forgotten(summary->vault);
 	while (!stopping) {
 		struct tally *tallies;
-		struct timespec until;
+		int64_t until_us = ch_monotonic_us() + SUMMARY_INTERVAL_US;
 
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_sec += SUMMARY_INTERVAL_S;
 		pthread_mutex_lock(&summary->lock);
-		while (!summary->stopping &&
-		       pthread_cond_timedwait(&summary->stop, &summary->lock, &until) == 0)
+		while (!summary->stopping && ch_condition_wait(&summary->stop, &summary->lock, until_us))
 			;
 		stopping = summary->stopping;
 		tallies = summary->tallies;
 		summary->tallies = NULL;
 		pthread_mutex_unlock(&summary->lock);
-		record_tallies(summary->vault, tallies);
+		record_tallies(summary, tallies);
 		vault_refusals_flush(summary->vault->refusals);
+		vault_tell_forgotten(summary->vault);
 	}
 	return NULL;
 }
@@ -305,7 +346,7 @@ bool vault_summary_start(struct vault *vault, struct vault_summary **summary, st
 
 	new->vault = vault;
 	pthread_mutex_init(&new->lock, NULL);
-	pthread_cond_init(&new->stop, NULL);
+	ch_condition_init(&new->stop);
 	if (pthread_create(&new->thread, NULL, summarise, new) != 0) {
 		free(new);
 		return ch_fail(err, CH_INTERNAL, "cannot start the summary thread");
@@ -323,6 +364,7 @@ void vault_summary_stop(struct vault_summary *summary)
 	pthread_cond_signal(&summary->stop);
 	pthread_mutex_unlock(&summary->lock);
 	pthread_join(summary->thread, NULL);
+	free_tallies(summary->tallies); /* the log has told how many could not be recorded */
 	pthread_cond_destroy(&summary->stop);
 	pthread_mutex_destroy(&summary->lock);
 	free(summary);

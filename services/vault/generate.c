@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * generate.c: one GenerateKey message becomes one key on all HSMs. Called from the dispatch table (vault.c).
+ * generate.c: one GenerateKey message becomes one key on all HSMs. Called from the dispatch table (peers.c).
  * A key is recorded only after each of its copies made a signature that the public key verifies.
  */
 #include "generate.h"
 
 #include "key_states.h"
 #include "policy.h"
+
+#include "clock/wait.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,8 +43,9 @@ static void fill_key(struct vault *vault, const Chancery__GenerateKeyRequest *as
 		key->timestamp_policies[i] = ch_strdup(ask->timestamp_policies[i]);
 }
 
-/* It only narrows what the key may do, except for the audit mode: that certificates are recorded one by one
- * is for officers to give up (change-key-policy), and the action to make the key says nothing of it. */
+/* It only narrows what the key may do. What would widen it (certificates not recorded one by one, extensions
+ * beyond the table, signatures not verified) is for officers (change-key-policy): the action to make the key
+ * says nothing of it. */
 static bool set_policy(struct vault_key *key, const Chancery__GenerateKeyRequest *ask,
 		       const struct key_kind *kind, struct ch_error *err)
 {
@@ -56,6 +59,11 @@ static bool set_policy(struct vault_key *key, const Chancery__GenerateKeyRequest
 		return ch_fail(err, CH_DENIED,
 			       "policy: a %s key is made with each signature audited; officers may change it",
 			       kind->name);
+	if (ask->policy->n_extra_extensions || ask->policy->signatures_unverified)
+		return ch_fail(
+			err, CH_DENIED,
+			"policy: a key is made without extra_extensions and with its signatures verified; "
+			"officers may change it");
 	vault_policy_set(key, ask->policy);
 	if (!key->max_validity_us)
 		key->max_validity_us = validity_us;
@@ -144,8 +152,8 @@ static bool find_made(struct vault *vault, struct ch_view request_id, bool *foun
 }
 
 /* The row is complete and sealed before anybody may know the key. */
-static bool seal_and_insert(struct vault *vault, const struct ch_bus_request *request, struct vault_key *key,
-			    struct ch_view wrapped, struct ch_error *err)
+static bool seal_and_insert(struct vault *vault, struct vault_key *key, struct ch_view wrapped,
+			    struct ch_error *err)
 {
 	uint8_t number_seal[VAULT_SEAL_SIZE], hash[64];
 	size_t size;
@@ -155,20 +163,20 @@ static bool seal_and_insert(struct vault *vault, const struct ch_bus_request *re
 	memcpy(key->public_key_sha256, hash, sizeof(key->public_key_sha256));
 	return vault_key_seal(vault, key, err) &&
 	       vault_number_seal_first(vault, key->key_id, number_seal, err) &&
-	       vault_note_generated(vault, request, key, err) &&
 	       store_insert_key(vault->db, key, wrapped, ch_view(number_seal, sizeof(number_seal)), err);
 }
 
-/* Makes and records. Where another vault was faster with the same request, its key counts and ours goes. */
-static bool make_and_record(struct vault *vault, const struct ch_bus_request *request,
-			    struct ch_view request_id, struct vault_key *key, struct ch_error *err)
+/* Makes it, and its row. Where another vault was faster with the same request, its key counts and ours goes.
+ */
+static bool make_and_insert(struct vault *vault, struct ch_view request_id, struct vault_key *key,
+			    struct ch_error *err)
 {
 	CH_AUTO(ch_bytes) wrapped = CH_NONE;
 	bool found;
 
 	if (!vault_make_key(vault, key, &wrapped, err))
 		return false;
-	if (seal_and_insert(vault, request, key, ch_view_of(&wrapped), err))
+	if (seal_and_insert(vault, key, ch_view_of(&wrapped), err))
 		return true;
 	vault_destroy_everywhere(vault, key);
 	if (err->code != CH_CONFLICT)
@@ -176,6 +184,55 @@ static bool make_and_record(struct vault *vault, const struct ch_bus_request *re
 	vault_key_free(key);
 	return find_made(vault, request_id, &found, key, err) &&
 	       (found || ch_fail(err, CH_CONFLICT, "the key could not be recorded"));
+}
+
+static bool take_quota(struct vault *vault, const struct ch_bus_request *request, struct ch_error *err)
+{
+	struct vault_check check = { .reason = "caller-quota" };
+	const struct vault_event event = { .request = request, .key_id = "", .check = &check };
+
+	if (vault_quota_take_key(vault, request->sender->service, request->sender->instance, &check.reason,
+				 err))
+		return true;
+	if (err->code == CH_EXHAUSTED)
+		vault_note_refused(vault, &event, err);
+	return false;
+}
+
+/* --- one at a time: the HSMs' other sessions go on signing --- */
+
+void vault_turn_init(struct vault_turn *turn)
+{
+	pthread_mutex_init(&turn->lock, NULL);
+	ch_condition_init(&turn->over);
+}
+
+bool vault_turn_take(struct vault_turn *turn, int64_t deadline_us, struct ch_error *err)
+{
+	int64_t longest_us = ch_monotonic_us() + VAULT_TURN_US;
+	int64_t until_us = deadline_us < longest_us ? deadline_us : longest_us;
+	bool taken;
+
+	pthread_mutex_lock(&turn->lock);
+	while (turn->taken && ch_condition_wait(&turn->over, &turn->lock, until_us))
+		;
+	taken = !turn->taken;
+	if (taken)
+		turn->taken = true;
+	pthread_mutex_unlock(&turn->lock);
+	if (taken)
+		return true;
+	ch_fail(err, CH_UNAVAILABLE, "another key is being made: ask again");
+	err->retryable = true;
+	return false;
+}
+
+void vault_turn_give(struct vault_turn *turn)
+{
+	pthread_mutex_lock(&turn->lock);
+	turn->taken = false;
+	pthread_cond_signal(&turn->over);
+	pthread_mutex_unlock(&turn->lock);
 }
 
 bool vault_handle_generate_key(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
@@ -198,18 +255,22 @@ bool vault_handle_generate_key(void *state, const struct ch_bus_request *request
 	}
 
 	/* 2. One at a time; a repeated message waits for the first and finds what it made. */
-	pthread_mutex_lock(&vault->generate_lock);
+	if (!vault_turn_take(&vault->generating, vault_deadline_us(vault, request), err))
+		return false;
 	made = find_made(vault, request_id, &found, &key, err);
 
-	/* 3. With the approvals that its kind needs: made on one HSM, copied to the others, each copy proven;
-	 * recorded; only then told. */
+	/* 3. With the approvals that its kind needs: made on one HSM, copied to the others, each copy proven,
+	 * its row inserted. */
 	if (made && !found) {
 		fill_key(vault, ask, kind, tenant, &key);
 		key.request_id = ch_bytes_copy(request_id);
-		made = set_policy(&key, ask, kind, err) && use_approval(vault, request, ask, kind, err) &&
-		       make_and_record(vault, request, request_id, &key, err);
+		made = set_policy(&key, ask, kind, err) && take_quota(vault, request, err) &&
+		       use_approval(vault, request, ask, kind, err) &&
+		       make_and_insert(vault, request_id, &key, err);
 	}
-	pthread_mutex_unlock(&vault->generate_lock);
+	/* 4. Recorded, also where an earlier try ended before that; only then told. */
+	made = made && vault_tell_generated(vault, request, &key, err);
+	vault_turn_give(&vault->generating);
 	if (!made || !check_same(&key, ask, kind, tenant, err))
 		return false;
 	answer_key(&key, reply);

@@ -3,6 +3,8 @@
  * asks first of all. */
 #include "generate.h"
 
+#include "text/text.h"
+
 #include <string.h>
 
 #define LABEL_CAP    128
@@ -81,6 +83,8 @@ bool vault_key_kind_check(const Chancery__GenerateKeyRequest *ask, const char *s
 			       ask->algorithm);
 	if (label < 1 || label > LABEL_CAP)
 		return ch_fail(err, CH_INVALID, "label of %zu octets, 1 to %d wanted", label, LABEL_CAP);
+	if (!ch_text_check("label", ch_view_text(ask->label), err))
+		return false;
 	if (ask->max_validity_seconds < 0 || ask->max_validity_seconds > INT64_C(100) * 366 * 86400)
 		return ch_fail(err, CH_INVALID, "max_validity_seconds is %lld",
 			       (long long)ask->max_validity_seconds);

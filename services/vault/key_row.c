@@ -89,6 +89,8 @@ static void read_policy(const struct ch_rows *rows, size_t row, struct vault_key
 	copy_text(key, "audit_mode", key->audit_mode, sizeof(key->audit_mode), ch_rows_text(rows, row, 26));
 	key->state_changed_at_us = ch_rows_time(rows, row, 27);
 	key->seal = ch_bytes_copy(ch_rows_bytes(rows, row, 28));
+	key->extra_extension_count = ch_rows_text_array(rows, row, 29, &key->extra_extensions);
+	key->signatures_unverified = ch_rows_bool(rows, row, 30);
 }
 
 void key_row_read(const struct ch_rows *rows, size_t row, struct vault_key *key)

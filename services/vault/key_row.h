@@ -12,7 +12,7 @@
 	"timestamp_policies, checkpoint_origin, max_validity_seconds, created_at, request_id, "           \
 	"public_key_sha256, policy_version, callers, signature_algorithms, "                              \
 	"max_certificate_validity_seconds, quota_burst, quota_per_hour, approvals_required, audit_mode, " \
-	"state_changed_at, seal"
+	"state_changed_at, seal, extra_extensions, signatures_unverified"
 
 /* Fills *key, which the caller frees. A column that holds what the vault never writes is named in its
  * `damaged`. */

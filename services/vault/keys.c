@@ -12,11 +12,16 @@
 #include <string.h>
 #include <uthash.h>
 
+#define TABLES_CAP 64 /* 10 MiB, of memory that may be locked; first come, until they are idle */
+#define IDLE_US    CH_HOUR
+#define SWEEP_US   CH_MINUTE
+
 /* The key is first: a struct vault_key given out is its entry. */
 struct entry {
 	struct vault_key key;
 	atomic_int references; /* one for the cache as long as it is in it */
-	int64_t read_us;
+	int64_t read_us;       /* also when it was last asked for, to VAULT_KEY_AGE_US */
+	bool stale;            /* guarded by lock: the row was changed, and is read again */
 	UT_hash_handle hh;
 };
 
@@ -24,6 +29,8 @@ struct vault_keys {
 	struct vault *vault;
 	pthread_mutex_t lock;
 	struct entry *entries; /* guarded by lock */
+	int64_t swept_us;      /* guarded by lock */
+	atomic_int tables_left;
 };
 
 struct vault_keys *vault_keys_new(struct vault *vault)
@@ -32,6 +39,7 @@ struct vault_keys *vault_keys_new(struct vault *vault)
 
 	keys->vault = vault;
 	pthread_mutex_init(&keys->lock, NULL);
+	atomic_init(&keys->tables_left, TABLES_CAP);
 	return keys;
 }
 
@@ -70,7 +78,7 @@ static struct entry *take_cached(struct vault_keys *keys, const char *key_id)
 
 	pthread_mutex_lock(&keys->lock);
 	HASH_FIND_STR(keys->entries, key_id, entry);
-	if (entry && ch_monotonic_us() - entry->read_us > VAULT_KEY_AGE_US)
+	if (entry && (entry->stale || ch_monotonic_us() - entry->read_us > VAULT_KEY_AGE_US))
 		entry = NULL;
 	if (entry)
 		atomic_fetch_add(&entry->references, 1);
@@ -90,11 +98,60 @@ static void drop(struct vault_keys *keys, const char *key_id)
 	release(entry);
 }
 
+/* It stays until it is read again: its public key and the table of that are taken over. */
 void vault_keys_forget(struct vault_keys *keys, const char *key_id)
 {
+	struct entry *entry;
+
 	pthread_mutex_lock(&keys->lock);
-	drop(keys, key_id);
+	HASH_FIND_STR(keys->entries, key_id, entry);
+	if (entry)
+		entry->stale = true;
 	pthread_mutex_unlock(&keys->lock);
+}
+
+static void drop_if_idle(struct vault_keys *keys, struct entry *entry, int64_t now_us)
+{
+	if (now_us - entry->read_us < IDLE_US)
+		return;
+	HASH_DEL(keys->entries, entry);
+	release(entry);
+}
+
+/* With the lock held: what nobody asked for in an hour gives its memory back, and its place for a table. */
+static void drop_idle(struct vault_keys *keys, int64_t now_us)
+{
+	struct entry *entry, *next;
+
+	if (now_us < keys->swept_us + SWEEP_US)
+		return;
+	keys->swept_us = now_us;
+	HASH_ITER(hh, keys->entries, entry, next)
+	drop_if_idle(keys, entry, now_us);
+}
+
+static bool decode(struct vault_keys *keys, struct vault_key *key, struct ch_error *err)
+{
+	CH_AUTO(EVP_PKEY) decoded = NULL;
+
+	if (!ch_public_key_read(ch_view_of(&key->public_key_info), &decoded, err))
+		return ch_fail_in(err, "key '%s'", key->key_id);
+	key->verify_key = ch_verify_key_new(decoded, &keys->tables_left);
+	return true;
+}
+
+/* Decoded once for as long as the row has the same key, which is for ever. */
+static bool take_public_key(struct vault_keys *keys, struct vault_key *key, struct ch_error *err)
+{
+	struct entry *before;
+
+	pthread_mutex_lock(&keys->lock);
+	HASH_FIND_STR(keys->entries, key->key_id, before);
+	if (before &&
+	    ch_view_equal(ch_view_of(&before->key.public_key_info), ch_view_of(&key->public_key_info)))
+		key->verify_key = ch_verify_key_up_ref(before->key.verify_key);
+	pthread_mutex_unlock(&keys->lock);
+	return key->verify_key || decode(keys, key, err);
 }
 
 bool vault_keys_get(struct vault_keys *keys, const char *key_id, bool fresh, const struct vault_key **key,
@@ -110,11 +167,17 @@ bool vault_keys_get(struct vault_keys *keys, const char *key_id, bool fresh, con
 			free(entry);
 			return false;
 		}
+		if (!take_public_key(keys, &entry->key, err)) {
+			vault_key_free(&entry->key);
+			free(entry);
+			return false;
+		}
 		if (strcmp(entry->key.state, "destroyed") != 0)
 			vault_copies_note(keys->vault->copies, key_id);
 		atomic_init(&entry->references, 2);
 		pthread_mutex_lock(&keys->lock);
 		drop(keys, key_id);
+		drop_idle(keys, entry->read_us);
 		HASH_ADD_STR(keys->entries, key.key_id, entry);
 		pthread_mutex_unlock(&keys->lock);
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* listing.c: what the vault tells of its keys and HSMs: ListKeys, VaultStatus. Called from the dispatch table
- * (vault.c); others answer with a key's message too. */
+ * (peers.c); others answer with a key's message too. */
 #include "vault.h"
 
 #include "key_states.h"
@@ -97,6 +97,7 @@ static Chancery__HsmStatus *status_message(struct vault *vault, size_t index, co
 	message->signatures = status.signatures;
 	message->in_flight = status.in_flight;
 	message->restarts = status.restarts;
+	message->flapping = status.flapping;
 	message->breaker = ch_strdup(hsm_breaker_name(status.breaker));
 	message->sessions = status.sessions;
 	message->enabled = status.enabled;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * replace.c: a new or wiped HSM is brought to hold all keys while the others sign; and an HSM is shut out for
- * maintenance. Rows of the dispatch table (vault.c). Each key is copied from the wrapped form that its row
+ * maintenance. Rows of the dispatch table (peers.c). Each key is copied from the wrapped form that its row
  * keeps, proven by a signature, and only then recorded.
  */
 #include "vault.h"
 
 #include "approval.h"
 #include "log/log.h"
+#include "marks.h"
 #include "policy.h"
 
 #include <stdio.h>
@@ -214,6 +215,8 @@ bool vault_handle_replace_hsm(void *state, const struct ch_bus_request *request,
 	if (!store_list_all_keys(vault->db, add_id, &filling, err))
 		return false;
 	bring_all(&filling, vault_deadline_us(vault, request) - LEFT_FOR_REPLY);
+	if (!vault_marks_sync(vault, err)) /* and what rows are held against */
+		return false;
 
 	/* 3. Recorded, then told. */
 	if (!record(&filling, request, names, err))

@@ -2,11 +2,37 @@
 /*
  * sign.c: one Sign message: each item is decided on its own (sign_allow.c), all that are allowed go to the
  * HSMs at once, and what must be recorded is recorded before a signature leaves. Called from the dispatch
- * table (vault.c). docs/paths/signing.md draws it.
+ * table (peers.c). docs/paths/signing.md draws it.
  */
 #include "sign.h"
 
 #include <stdlib.h>
+
+/* --- what the HSMs made is verified before it leaves --- */
+
+/* The last key that an item of this message was verified with: mostly it is the next one's too. */
+struct verifying {
+	const struct vault_key *key; /* some work's */
+	struct ch_verifier *verifier;
+};
+
+static bool verify(void *state, const Chancery__HsmReply *reply, struct ch_error *err)
+{
+	const struct work *work = state;
+	struct verifying *last = work->verifying;
+	struct ch_view signature = ch_view(reply->signature.data, reply->signature.len);
+
+	if (last->key != work->key) {
+		ch_verifier_free(last->verifier);
+		*last = (struct verifying)CH_NONE;
+		if (!ch_verifier_new(work->key->algorithm, work->key->verify_key, &last->verifier, err))
+			return ch_fail_in(err, "key '%s'", work->key->key_id);
+		last->key = work->key;
+	}
+	return ch_verifier_verify(last->verifier, ch_view(work->sign.data.data, work->sign.data.len),
+				  signature, err) ||
+	       ch_fail_in(err, "key '%s'", work->key->key_id);
+}
 
 /* --- the HSMs --- */
 
@@ -33,7 +59,11 @@ static bool prepare_hsm(struct vault *vault, struct work *work, int64_t deadline
 	work->request.sign = &work->sign;
 	work->hsm = (struct hsm_item){ .request = &work->request,
 				       .allowed = vault_residency_bits(vault, work->key),
-				       .deadline_us = deadline_us };
+				       .deadline_us = deadline_us,
+				       .lane = work->purpose->for_relying_parties ? HSM_LANE_RELYING
+										  : HSM_LANE_CA,
+				       .verify = work->key->signatures_unverified ? NULL : verify,
+				       .verify_state = work };
 	return true;
 }
 
@@ -55,6 +85,15 @@ static void run_allowed(struct vault *vault, struct work *works, size_t count)
 }
 
 /* --- the audit trail, then the result --- */
+
+/* "No" for good: the caller may give up what it wanted signed. Where the vault only could not (its database,
+ * an HSM, a seal, a quota), that says nothing about the bytes, whatever code it has. */
+static bool is_verdict(const struct work *work)
+{
+	const struct ch_error *why = &work->why_not;
+
+	return work->judged && !why->retryable && why->code != CH_UNAVAILABLE && why->code != CH_INTERNAL;
+}
 
 static void answer_error(Chancery__SignResult *result, const struct ch_error *why)
 {
@@ -97,6 +136,7 @@ static void finish(struct vault *vault, struct work *work, const struct ch_bus_r
 	if (!work->allowed) {
 		vault_note_refused(vault, &event, &work->why_not);
 		answer_error(result, &work->why_not);
+		result->refused = is_verdict(work);
 		return;
 	}
 	if (!work->hsm.reply) {
@@ -120,12 +160,24 @@ static void free_work(struct work *work)
 	vault_sign_forget(work);
 }
 
+/* Counted, logged and recorded as one refusal. */
+static bool refuse_message(struct vault *vault, const struct ch_bus_request *request, struct ch_error *err)
+{
+	const struct vault_check check = { .reason = "lane" };
+	const struct vault_event event = { .request = request, .key_id = "", .check = &check };
+
+	vault_note_refused(vault, &event, err);
+	return false;
+}
+
 bool vault_handle_sign(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
 		       struct ch_error *err)
 {
 	const Chancery__SignRequest *ask = (const Chancery__SignRequest *)request->payload;
 	int64_t deadline_us = vault_deadline_us(state, request);
 	struct vault *vault = state;
+	struct verifying verifying = CH_NONE;
+	enum hsm_lane lane;
 	Chancery__SignReply *answer;
 	struct work *works;
 
@@ -133,6 +185,11 @@ bool vault_handle_sign(void *state, const struct ch_bus_request *request, Protob
 	if (ask->n_items < 1 || ask->n_items > VAULT_ITEMS_CAP)
 		return ch_fail(err, CH_INVALID, "%zu items to sign, 1 to %d allowed", ask->n_items,
 			       VAULT_ITEMS_CAP);
+	/* What could not be recorded is not signed, and a minute's count is recorded only afterwards. */
+	if (!ch_audit_able(vault->audit, err))
+		return false;
+	if (!vault_lane_enter(vault, ask, &lane, err))
+		return refuse_message(vault, request, err);
 	works = ch_alloc(ask->n_items * sizeof(*works));
 
 	/* 2. Each item by itself: who asks, which key, what the bytes say; then what must be recorded first.
@@ -141,12 +198,14 @@ bool vault_handle_sign(void *state, const struct ch_bus_request *request, Protob
 		struct work *work = &works[i];
 
 		work->item = ask->items[i];
+		work->verifying = &verifying;
 		work->allowed = vault_sign_allow(vault, work, request, &work->why_not) &&
 				prepare_hsm(vault, work, deadline_us, &work->why_not);
 	}
 
-	/* 3. The HSMs sign what was allowed, and only that. */
+	/* 3. The HSMs sign what was allowed, and only that; what does not verify is signed by another one. */
 	run_allowed(vault, works, ask->n_items);
+	ch_verifier_free(verifying.verifier);
 
 	/* 4. Recorded before it leaves; each item has its own result. */
 	answer = CH_PROTO_NEW(Chancery__SignReply, chancery__sign_reply__init);
@@ -158,6 +217,7 @@ bool vault_handle_sign(void *state, const struct ch_bus_request *request, Protob
 		free_work(&works[i]);
 	}
 	free(works);
+	vault_lane_leave(vault, lane);
 	*reply = &answer->base;
 	return true;
 }

@@ -54,7 +54,9 @@ static bool check_key(struct vault *vault, struct work *work, const struct ch_bu
 		ch_fail(err, CH_NOT_FOUND, "key '%.40s': no such key", key->key_id);
 		return refuse(work, "tenant");
 	}
-	if (!vault_limits_check(key, work->purpose, request->sender->service, &work->check.reason, err))
+	work->judged =
+		!vault_limits_check(key, work->purpose, request->sender->service, &work->check.reason, err);
+	if (work->judged)
 		return false;
 	if (key->residency_count < copies && !key->single_copy_accepted) {
 		ch_fail(err, CH_DENIED, "key '%s' is on %zu HSM, %zu required", key->key_id,
@@ -81,25 +83,60 @@ static bool take_quota(struct vault *vault, struct work *work, const struct ch_b
 
 /* --- what the bytes say --- */
 
-/* The key that a certificate's SubjectPublicKeyInfo belongs to; lives until the check is done. */
+/* The key that a certificate's SubjectPublicKeyInfo belongs to, and the tenant's CA names; lives until the
+ * check is done. */
 struct subject_finder {
 	struct vault *vault;
+	const char *tenant;
 	struct vault_key key;
+	bool could_not; /* tell: the database, an HSM or a seal; the bytes are not judged by that */
 };
 
 static const struct vault_key *find_subject(void *state, struct ch_view public_key_info, struct ch_error *err)
 {
 	struct subject_finder *finder = state;
+	uint8_t fingerprint[CH_FINGERPRINT_SIZE];
+	bool blocked;
 
 	vault_key_free(&finder->key);
-	if (!store_find_key_by_public_key(finder->vault->db, public_key_info, &finder->key, err) ||
-	    !vault_key_verify_read(finder->vault, &finder->key, err))
+	if (!ch_public_key_fingerprint(public_key_info, fingerprint, err))
+		return NULL; /* that is for the bytes to answer for */
+	if (!store_find_key_by_public_key(finder->vault->db, fingerprint, &finder->key, err) ||
+	    !vault_key_verify_read(finder->vault, &finder->key, err) ||
+	    !store_key_is_blocked(finder->vault->db, &finder->key, &blocked, err)) {
+		finder->could_not = !err || err->code != CH_NOT_FOUND;
 		return NULL;
-	if (vault_state_may_be_certified(finder->key.state))
+	}
+	if (!blocked && vault_state_may_be_certified(finder->key.state))
 		return &finder->key;
 	ch_fail(err, CH_CONFLICT, "key '%s' is %s: no certificate is made for it", finder->key.key_id,
-		finder->key.state);
+		vault_state_may_be_certified(finder->key.state) ? "known to be compromised"
+								: finder->key.state);
 	return NULL;
+}
+
+static bool is_ca_name(void *state, struct ch_view name, bool *is, struct ch_error *err)
+{
+	struct subject_finder *finder = state;
+
+	finder->could_not = !vault_ca_names_has(finder->vault->ca_names, finder->tenant, name, is, err);
+	return !finder->could_not;
+}
+
+/* A root's certificate is for the signing key itself, which no subject_finder looked at. */
+static bool check_root_key(struct vault *vault, struct work *work, struct ch_error *err)
+{
+	bool blocked;
+
+	if (!work->check.sets_ca_limits || strcmp(work->check.subject_key_id, work->key->key_id) != 0)
+		return true;
+	if (!store_key_is_blocked(vault->db, work->key, &blocked, err))
+		return refuse(work, "database");
+	if (!blocked)
+		return true;
+	ch_fail(err, CH_CONFLICT, "key '%s' is known to be compromised: no certificate is made for it",
+		work->key->key_id);
+	return refuse(work, "subject-key");
 }
 
 static void free_action(struct work *work)
@@ -127,7 +164,7 @@ static bool load_action(struct vault *vault, struct work *work, struct ch_error 
 static bool check_bytes(struct vault *vault, struct work *work, const struct ch_bus_request *request,
 			struct ch_error *err)
 {
-	struct subject_finder finder = { .vault = vault };
+	struct subject_finder finder = { .vault = vault, .tenant = work->key->tenant };
 	const Chancery__SignItem *item = work->item;
 	bool allowed;
 
@@ -135,20 +172,25 @@ static bool check_bytes(struct vault *vault, struct work *work, const struct ch_
 	work->check = (struct vault_check){
 		.key = work->key,
 		.policy = &vault->policy,
+		.status_alone = vault_state_tells_status_alone(work->key->state),
 		.now_us = ch_clock_now_us(vault->clock),
 		.tenant = work->key->tenant,
 		.sender_service = request->sender->service,
 		.sender_instance = request->sender->instance,
+		.sender_names_sha256 = request->sender->names_sha256,
 		.to_be_signed = ch_view(item->to_be_signed.data, item->to_be_signed.len),
 		.content = ch_view(item->content.data, item->content.len),
 		.action = work->action ? &work->action->action : NULL,
 		.quorum = work->action ? &work->action->quorum : NULL,
 		.find_subject = find_subject,
+		.is_ca_name = is_ca_name,
 		.find_state = &finder,
 		.reason = "malformed",
 		.ca_path_length = -1,
 	};
 	allowed = work->purpose->check(&work->check, err);
+	work->judged = !allowed && !finder.could_not;
+	allowed = allowed && check_root_key(vault, work, err);
 	vault_key_free(&finder.key);
 	return allowed;
 }
@@ -173,8 +215,7 @@ static bool record_before_signing(struct vault *vault, struct work *work,
 
 	if (check->uses_action && !vault_action_mark_used(vault, request, work->item->action_id, err))
 		return refuse(work, err->code == CH_REPLAYED ? "approval-used" : "database");
-	if (check->number.size &&
-	    !vault_take_number(vault, work->key, check->number, check->to_be_signed, &check->reason, err))
+	if (check->number.size && !vault_take_number(vault, work->key, check, err))
 		return false;
 	return !check->sets_ca_limits ||
 	       vault_key_change(vault, check->subject_key_id, set_ca_limits, check, NULL, err) ||
@@ -184,6 +225,7 @@ static bool record_before_signing(struct vault *vault, struct work *work,
 static bool check_all(struct vault *vault, struct work *work, const struct ch_bus_request *request,
 		      struct ch_error *err)
 {
+	work->judged = false;
 	return check_key(vault, work, request, err) && take_quota(vault, work, request, err) &&
 	       load_action(vault, work, err) && check_bytes(vault, work, request, err);
 }
@@ -213,6 +255,7 @@ static bool allow(struct vault *vault, struct work *work, const struct ch_bus_re
 			return false;
 		vault_keys_release(work->key);
 		work->key = NULL;
+		work->judged = false;
 		if (!vault_keys_get(vault->keys, work->item->key_id, true, &work->key, err))
 			return refuse(work, key_reason(err));
 		if (!check_all(vault, work, request, err))

@@ -23,6 +23,11 @@ static const struct ch_statement list_unsealed = {
 	"vault_list_unsealed",
 	"SELECT " KEY_COLUMNS " FROM keys WHERE seal IS NULL ORDER BY created_at, key_id"
 };
+static const struct ch_statement count_vaults = {
+	"vault_count_vaults",
+	"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user "
+	"AND application_name = 'chancery-vault'"
+};
 static const struct ch_statement find_destroyed = {
 	"vault_find_destroyed", "SELECT key_id FROM keys WHERE key_id = ANY($1) AND state = 'destroyed'"
 };
@@ -34,19 +39,39 @@ static const struct ch_statement insert_key = {
 	"public_key_info, public_key_sha256, residency, single_copy_accepted, timestamp_policies, "
 	"checkpoint_origin, max_validity_seconds, wrapped_key, created_at, state, policy_version, callers, "
 	"signature_algorithms, max_certificate_validity_seconds, quota_burst, quota_per_hour, "
-	"approvals_required, audit_mode, seal, number_seal) "
+	"approvals_required, audit_mode, seal, number_seal, generated_told) "
 	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, "
-	"$21, $22, $23, $24, $25, $26, $27)"
+	"$21, $22, $23, $24, $25, $26, $27, false)"
 };
+static const struct ch_statement is_untold = {
+	"vault_is_untold", "SELECT 1 FROM keys WHERE key_id = $1 AND NOT generated_told"
+};
+static const struct ch_statement list_untold = {
+	"vault_list_untold",
+	"SELECT " KEY_COLUMNS
+	" FROM keys WHERE NOT generated_told AND created_at < $1 ORDER BY created_at LIMIT 1000"
+};
+static const struct ch_statement set_told = { "vault_set_told",
+					      "UPDATE keys SET generated_told = true WHERE key_id = $1" };
 /* What the vault changes of a key: all else is as it was when the key was made. */
 static const struct ch_statement update_key = {
 	"vault_update_key",
-	"UPDATE keys SET policy_version = $3, residency = $4, state = $5, state_changed_at = $6, "
+	"WITH changed AS (UPDATE keys SET policy_version = $3, residency = $4, state = $5, state_changed_at "
+	"= $6, "
 	"ca_not_before = $7, ca_not_after = $8, ca_path_length = $9, callers = $10, "
 	"signature_algorithms = $11, max_validity_seconds = $12, max_certificate_validity_seconds = $13, "
 	"quota_burst = $14, quota_per_hour = $15, approvals_required = $16, audit_mode = $17, seal = $18, "
+	"extra_extensions = $19, signatures_unverified = $20, "
 	"wrapped_key = CASE WHEN $5 = 'destroyed' THEN NULL ELSE wrapped_key END "
-	"WHERE key_id = $1 AND policy_version = $2"
+	"WHERE key_id = $1 AND policy_version = $2 RETURNING public_key_sha256, state), "
+	/* What is known to be compromised is never certified again, by whomsoever. */
+	"blocked AS (INSERT INTO compromised_keys (public_key_sha256, source) "
+	"SELECT public_key_sha256, 'vault' FROM changed WHERE state = 'compromised' ON CONFLICT DO NOTHING) "
+	"SELECT 1 FROM changed"
+};
+static const struct ch_statement is_blocked = {
+	"vault_is_blocked",
+	"SELECT 1 FROM compromised_keys WHERE public_key_sha256 = $1 AND tenant_id IN ('', $2)"
 };
 static const struct ch_statement set_first_seals = { "vault_set_first_seals",
 						     "UPDATE keys SET seal = $2, number_seal = $3 WHERE "
@@ -93,14 +118,11 @@ bool store_find_key_by_request(struct ch_db *db, struct ch_view request_id, stru
 	return find_one(db, &find_by_request, ch_param_bytes(request_id), key, err);
 }
 
-bool store_find_key_by_public_key(struct ch_db *db, struct ch_view public_key_info, struct vault_key *key,
-				  struct ch_error *err)
+bool store_find_key_by_public_key(struct ch_db *db, const uint8_t fingerprint[CH_FINGERPRINT_SIZE],
+				  struct vault_key *key, struct ch_error *err)
 {
-	uint8_t hash[64];
-	size_t size;
-
-	return ch_digest("sha256", public_key_info, hash, &size, err) &&
-	       find_one(db, &find_by_public_key, ch_param_bytes(ch_view(hash, size)), key, err);
+	return find_one(db, &find_by_public_key, ch_param_bytes(ch_view(fingerprint, CH_FINGERPRINT_SIZE)),
+			key, err);
 }
 
 static bool list(struct ch_db *db, const char *tenant, const struct ch_statement *statement,
@@ -158,6 +180,48 @@ bool store_find_destroyed(struct ch_db *db, char *const *key_ids, size_t count,
 	for (size_t i = 0; i < ch_rows_count(rows); i++)
 		each(context, ch_rows_text(rows, i, 0));
 	return true;
+}
+
+/* --- whose event key.generated is owed --- */
+
+bool store_is_untold(struct ch_db *db, const char *key_id, bool *untold, struct ch_error *err)
+{
+	CH_AUTO(ch_transaction) transaction = NULL;
+	CH_AUTO(ch_rows) rows = NULL;
+
+	if (!ch_db_begin(db, NULL, &transaction, err) ||
+	    !ch_db_query(transaction, &is_untold, CH_PARAMETERS(ch_param_text(key_id)), &rows, err))
+		return false;
+	*untold = ch_rows_count(rows) == 1;
+	return ch_db_commit(&transaction, err);
+}
+
+bool store_list_untold(struct ch_db *db, int64_t before_us,
+		       void (*each)(void *context, const struct vault_key *key), void *context,
+		       struct ch_error *err)
+{
+	return list(db, NULL, &list_untold, CH_PARAMETERS(ch_param_time(before_us)), each, context, err);
+}
+
+bool store_count_vaults(struct ch_db *db, uint64_t *count, struct ch_error *err)
+{
+	CH_AUTO(ch_transaction) transaction = NULL;
+	CH_AUTO(ch_rows) rows = NULL;
+
+	if (!ch_db_begin(db, NULL, &transaction, err) ||
+	    !ch_db_query(transaction, &count_vaults, CH_NO_PARAMETERS, &rows, err))
+		return false;
+	*count = (uint64_t)ch_rows_int64(rows, 0, 0);
+	return ch_db_commit(&transaction, err);
+}
+
+bool store_set_told(struct ch_db *db, const char *key_id, struct ch_error *err)
+{
+	CH_AUTO(ch_transaction) transaction = NULL;
+
+	return ch_db_begin(db, NULL, &transaction, err) &&
+	       ch_db_query(transaction, &set_told, CH_PARAMETERS(ch_param_text(key_id)), NULL, err) &&
+	       ch_db_commit(&transaction, err);
 }
 
 /* --- writing --- */
@@ -256,6 +320,8 @@ bool store_update_key(struct ch_db *db, const struct vault_key *key, uint64_t ol
 		ch_param_int32((int32_t)key->approvals_required),
 		ch_param_text(key->audit_mode),
 		ch_param_bytes(ch_view_of(&key->seal)),
+		texts(key->extra_extensions, key->extra_extension_count),
+		ch_param_bool(key->signatures_unverified),
 	};
 	if (!ch_db_query(transaction, &update_key, parameters, CH_COUNT(parameters), &rows, err))
 		return false;
@@ -264,6 +330,22 @@ bool store_update_key(struct ch_db *db, const struct vault_key *key, uint64_t ol
 		err->retryable = true;
 		return false;
 	}
+	return ch_db_commit(&transaction, err);
+}
+
+bool store_key_is_blocked(struct ch_db *db, const struct vault_key *key, bool *blocked, struct ch_error *err)
+{
+	CH_AUTO(ch_transaction) transaction = NULL;
+	CH_AUTO(ch_rows) rows = NULL;
+
+	if (!ch_db_begin(db, NULL, &transaction, err) ||
+	    !ch_db_query(transaction, &is_blocked,
+			 CH_PARAMETERS(ch_param_bytes(ch_view(key->public_key_sha256,
+							      sizeof(key->public_key_sha256))),
+				       ch_param_text(key->tenant)),
+			 &rows, err))
+		return false;
+	*blocked = ch_rows_count(rows) > 0;
 	return ch_db_commit(&transaction, err);
 }
 

@@ -418,6 +418,13 @@ static const struct vault_key *find_subject(void *state, struct ch_view info, st
 	return NULL;
 }
 
+static bool is_ca_name(void *state, struct ch_view name, bool *is, struct ch_error *err)
+{
+	const struct documents *documents = state;
+
+	return ch_name_equal(name, ch_view_of(&documents->subordinate.subject_der), is, err);
+}
+
 struct documents *documents_make(void)
 {
 	static const struct extension root[] = { { NID_basic_constraints, "critical,CA:TRUE" },
@@ -480,6 +487,7 @@ struct vault_check documents_question(struct documents *documents, const struct 
 				     .to_be_signed = ch_view_of(&document->to_be_signed),
 				     .content = ch_view_of(&document->content),
 				     .find_subject = find_subject,
+				     .is_ca_name = is_ca_name,
 				     .find_state = documents,
 				     .reason = "malformed",
 				     .ca_path_length = -1 };

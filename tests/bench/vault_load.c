@@ -153,7 +153,7 @@ int main(int argc, char **argv)
 	metrics = ch_metrics_new();
 	if (!ch_read_file(argv[5], 65536, &tbs, &err) ||
 	    !ch_identity_load(&files, NULL, NULL, &identity, &err) ||
-	    !ch_bus_client_open("vault", &vaults, identity, &files, ch_clock_system(), metrics, &bus, &err))
+	    !ch_bus_client_open("vault", &vaults, identity, ch_clock_system(), metrics, &bus, &err))
 		return fail(&err);
 	load.vault = ch_vault_client_new(bus);
 	load.item = (struct ch_vault_item){ .key_id = argv[4],

@@ -22,6 +22,16 @@ static const struct vault_key *fuzz_find_subject(void *state, struct ch_view inf
 	return state;
 }
 
+/* One name of a CA beside the key's own: CN=Sub CA. */
+static bool fuzz_is_ca_name(void *state, struct ch_view name, bool *is, struct ch_error *err)
+{
+	static const uint8_t subordinate[] = { 0x30, 0x11, 0x31, 0x0f, 0x30, 0x0d, 0x06, 0x03, 0x55, 0x04,
+					       0x03, 0x0c, 0x06, 'S',  'u',  'b',  ' ',  'C',  'A' };
+
+	(void)state;
+	return ch_name_equal(name, ch_view(subordinate, sizeof(subordinate)), is, err);
+}
+
 static inline void fuzz_purpose(bool (*check)(struct vault_check *check, struct ch_error *err),
 				struct ch_view to_be_signed, struct ch_view content)
 {
@@ -29,7 +39,7 @@ static inline void fuzz_purpose(bool (*check)(struct vault_check *check, struct 
 	static uint8_t subject[] = { 0x30, 0x12, 0x31, 0x10, 0x30, 0x0e, 0x06, 0x03, 0x55, 0x04,
 				     0x03, 0x0c, 0x07, 'T',  'e',  's',  't',  ' ',  'C',  'A' };
 	static char policy[] = "1.3.6.1.4.1.99999.1.1", origin[] = "chancery.example/log";
-	static char *policies[] = { policy };
+	static char *policies[] = { policy }, extra[] = "1.2.3.4", *extras[] = { extra };
 	struct vault_key key = { .algorithm = ch_algorithm_find("ecdsa-p256"),
 				 .purposes = ~0u,
 				 .subject_der = { subject, sizeof(subject) },
@@ -38,7 +48,9 @@ static inline void fuzz_purpose(bool (*check)(struct vault_check *check, struct 
 				 .ca_path_length = -1,
 				 .timestamp_policies = policies,
 				 .timestamp_policy_count = 1,
-				 .checkpoint_origin = origin };
+				 .checkpoint_origin = origin,
+				 .extra_extensions = extras,
+				 .extra_extension_count = 1 };
 	const struct vault_policy limits = { .clock_tolerance_us = CH_HOUR,
 					     .timestamp_tolerance_us = CH_HOUR,
 					     .crl_max_validity_us = 400 * CH_DAY,
@@ -52,6 +64,7 @@ static inline void fuzz_purpose(bool (*check)(struct vault_check *check, struct 
 					.to_be_signed = to_be_signed,
 					.content = content,
 					.find_subject = fuzz_find_subject,
+					.is_ca_name = fuzz_is_ca_name,
 					.find_state = &key,
 					.reason = "malformed" };
 	struct ch_error err = CH_NONE;

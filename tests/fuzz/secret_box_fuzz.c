@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const uint8_t key[SECRET_KEY_SIZE] = { 1, 2, 3 };
 	static const struct secret_context context = { "default", "gateway", "fuzz" };
 	struct ch_view sealed = ch_view(data, size);
-	struct ch_bytes plaintext = { NULL, 0 };
+	struct ch_secret plaintext = { NULL, 0, 0 };
 	struct ch_error err;
 	uint32_t version;
 

@@ -61,19 +61,19 @@ static void propose(const ProtobufCMessage *payload)
 
 static void approve(const ProtobufCMessage *payload)
 {
-	static X509_STORE *nobody;
+	static struct vault_operators nobody;
 	const Chancery__ApproveActionRequest *ask = (const Chancery__ApproveActionRequest *)payload;
 	const struct vault_quorum quorum = { .version = 1, .required = 1 };
 	const struct vault_officer *officer;
 	const char *reason;
 	struct ch_error err;
 
-	nobody = nobody ? nobody : X509_STORE_new();
+	nobody.ca = nobody.ca ? nobody.ca : X509_STORE_new();
 	if (ask->approval &&
 	    vault_approval_verify(ch_view_text("document"),
 				  ch_view(ask->approval->certificate.data, ask->approval->certificate.len),
 				  ch_view(ask->approval->signature.data, ask->approval->signature.len),
-				  "default", FUZZ_NOW, &quorum, nobody, &officer, &reason, &err))
+				  "default", FUZZ_NOW, &quorum, &nobody, &officer, &reason, &err))
 		abort(); /* there are no officers */
 }
 
@@ -110,7 +110,7 @@ static void open_secrets(const ProtobufCMessage *payload)
 
 	for (size_t i = 0; i < ask->n_items && i < VAULT_ITEMS_CAP; i++) {
 		const struct secret_context context = { "default", "gateway", ask->items[i]->context };
-		struct ch_bytes plaintext = CH_NONE;
+		struct ch_secret plaintext = CH_NONE;
 		struct ch_error err;
 
 		if (secret_box_open(ch_view(key, sizeof(key)), &context,

@@ -196,6 +196,15 @@ class Suite:
     def wait_ready(self, instance, seconds=60):
         wait_for(lambda: self.is_ready(instance), seconds, f"{instance} to be ready; it logged {self.log(instance)[-3:]}")
 
+    def why_not_ready(self, instance):
+        """What the failed conditions of /readyz say; "" where it is ready, or does not answer."""
+        try:
+            answer = self.operations(instance, "/readyz")
+        except requests.RequestException:
+            return ""
+        return "" if answer.status_code == 200 else " ".join(condition["why"] for condition in answer.json()["conditions"]
+                                                             if condition["state"] == "failed")
+
     def metrics(self, instance):
         """{'name{label="value"}': number}"""
         found = {}

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
@@ -53,6 +54,8 @@ def certificate_end(tbs):
 
 
 class LoneVault:
+    as_vault = ()  # what a command runs under that must be the vault's user
+
     def __init__(self, hsms=("a", "b"), required=1, officers=("officer", "second"), extra_officers=(), **keys):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="chancery-vault-"))
         os.chmod(self.dir, 0o755)
@@ -123,12 +126,18 @@ class LoneVault:
         (self.dir / "state").mkdir()
         (self.dir / "vault.yaml").write_text(json.dumps(config))
 
+    def change_hsm(self, hsm, **keys):
+        """Of the configuration, for the next start."""
+        config = json.loads((self.dir / "vault.yaml").read_text())
+        next(item for item in config["hsms"] if item["name"] == hsm).update(keys)
+        (self.dir / "vault.yaml").write_text(json.dumps(config))
+
     # --- running it ---
 
     def start(self):
         self.log = open(self.dir / "vault.log", "ab")
-        self.process = subprocess.Popen([BUILD / "bin" / "chancery-vault", "--config", self.dir / "vault.yaml"], stderr=self.log,
-                                        stdout=self.log)
+        self.process = subprocess.Popen([*self.as_vault, BUILD / "bin" / "chancery-vault", "--config", self.dir / "vault.yaml"],
+                                        stderr=self.log, stdout=self.log)
         wait_for(self.ready, 30, f"vault ready: {(self.dir / 'vault.log').read_text()[-2000:]}")
         wait_for(lambda: all(state == "up" for state in self.states().values()), 30, "all HSMs up")
 
@@ -139,6 +148,14 @@ class LoneVault:
                 return answer.status == 200
         except OSError:
             return False
+
+    def readiness(self):
+        """What /readyz answers, ready or not."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.operations}/readyz", timeout=5) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as refused:
+            return json.load(refused)
 
     def stop(self):
         if self.process:
@@ -165,13 +182,7 @@ class LoneVault:
 
     def worker_pids(self):
         """{HSM name: pid} of the vault's child processes."""
-        pids = {}
-        for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
-            for pid in (task / "children").read_text().split():
-                words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                if b"--hsm-worker" in words:
-                    pids[words[words.index(b"--hsm-worker") + 1].decode()] = int(pid)
-        return pids
+        return workers_of(self.process.pid)
 
     def psql(self, statement):
         words = dict(word.split("=", 1) for word in self.owner.split())
@@ -201,7 +212,7 @@ class LoneVault:
     def init_quorum(self, required, officers):
         path = self.dir / "quorum.yaml"
         path.write_text(json.dumps({"required": required, "officers": [{"certificate": f"{name}.pem"} for name in officers]}))
-        return self._run(BUILD / "bin" / "chancery-vault", "--config", self.dir / "vault.yaml", "--init-quorum", path)
+        return self._run(*self.as_vault, BUILD / "bin" / "chancery-vault", "--config", self.dir / "vault.yaml", "--init-quorum", path)
 
     # --- officers ---
 
@@ -279,6 +290,31 @@ class LoneVault:
         assert signed["code"] == 0, signed
         return ca
 
+    def make_system_ca(self, cn):
+        """As make_ca, by an operator: a CA of services' identities."""
+        purposes = "ca-certificate,crl,service-identity"
+        action = self.approved("generate-key", {"label": cn, "algorithm": "ecdsa-p256", "purposes": purposes, "subject": f"CN={cn}"},
+                               service="operator")
+        ca = self.probe("operator", "generate", "ecdsa-p256", purposes, "--subject", self.file(name(cn).public_bytes()), "--label", cn,
+                        "--action", action)[0]
+        assert ca["code"] == 0, ca
+        ca["name"] = name(cn)
+        root = ca_tbs(ca, ca, days=3650)
+        signed = self.sign("operator", ca["key_id"], "ca-certificate", root, action=self.approve_certificate(ca["key_id"], root))
+        assert signed["code"] == 0, signed
+        return ca
+
+
+def workers_of(parent):
+    """{HSM name: pid} of the HSM workers that a process has started."""
+    pids = {}
+    for task in pathlib.Path(f"/proc/{parent}/task").iterdir():
+        for pid in (task / "children").read_text().split():
+            words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if b"--hsm-worker" in words:
+                pids[words[words.index(b"--hsm-worker") + 1].decode()] = int(pid)
+    return pids
+
 
 class SecondVault:
     """Another vault of the same installation: its own identity, state and workers, the same database and HSMs. `ask` is the first one as
@@ -332,8 +368,21 @@ def vault_command(vault, *words):
 
 def operator_command(vault, *words, **options):
     """`chancery` as an operator who is connected to the vault."""
-    return run(BUILD / "bin" / "chancery", *words, "--vault", f"127.0.0.1:{vault.port}", "--identity",
-               vault.dir / "identity" / "operator-1", "--system-ca", vault.dir / "pki" / "system-ca.pem", **options)
+    return run(BUILD / "bin" / "chancery", *words, *connection(vault), **options)
+
+
+def connection(vault):
+    return ("--vault", f"127.0.0.1:{vault.port}", "--identity", vault.dir / "identity" / "operator-1", "--system-ca",
+            vault.dir / "pki" / "system-ca.pem")
+
+
+def secret(vault, service, *words, tenant="default"):
+    """What tests/tools/secretprobe.c says: of seal, open, reseal, rotate."""
+    done = subprocess.run([BUILD / "tests" / "secretprobe", vault.dir / "identity" / f"{service}-1", vault.dir / "pki" / "system-ca.pem",
+                           f"127.0.0.1:{vault.port}", tenant, *map(str, words)], capture_output=True, text=True, timeout=60,
+                          check=False)
+    assert done.returncode in (0, 1), done.stderr
+    return done.stdout.strip()
 
 
 def hsm_command(vault, *words):
@@ -396,9 +445,12 @@ def ca_tbs(issuer, subject, path_length=None, days=3650, ca=True, key_cert_sign=
             .sign(THROWAWAY, hashes.SHA256()).tbs_certificate_bytes)
 
 
-def end_entity_tbs(issuer, days=30, start=None, constraints=None, key_usage=None):
+DIGITAL_SIGNATURE = x509.KeyUsage(True, *[False] * 8)
+
+
+def end_entity_tbs(issuer, days=30, start=None, constraints=None, key_usage=DIGITAL_SIGNATURE, subject=None, more=()):
     start = start or now()
-    builder = (x509.CertificateBuilder().issuer_name(issuer).subject_name(name("www.example"))
+    builder = (x509.CertificateBuilder().issuer_name(issuer).subject_name(subject or name("www.example"))
                .public_key(THROWAWAY.public_key()).serial_number(x509.random_serial_number())
                .not_valid_before(start.replace(tzinfo=None))
                .not_valid_after((start + datetime.timedelta(days=days)).replace(tzinfo=None)))
@@ -406,7 +458,28 @@ def end_entity_tbs(issuer, days=30, start=None, constraints=None, key_usage=None
         builder = builder.add_extension(constraints, True)
     if key_usage:
         builder = builder.add_extension(key_usage, True)
+    for extension in more:
+        builder = builder.add_extension(extension, False)
     return builder.sign(THROWAWAY, hashes.SHA256()).tbs_certificate_bytes
+
+
+def identity_tbs(issuer, names):
+    """Of ocsp-1."""
+    uses = [x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH]
+    start = now()
+    return (x509.CertificateBuilder().issuer_name(issuer).subject_name(name("ocsp-1")).serial_number(78)
+            .public_key(THROWAWAY.public_key()).not_valid_before(start.replace(tzinfo=None))
+            .not_valid_after((start + datetime.timedelta(days=30)).replace(tzinfo=None))
+            .add_extension(names, False)
+            .add_extension(x509.KeyUsage(True, *[False] * 8), True).add_extension(x509.ExtendedKeyUsage(uses), False)
+            .sign(THROWAWAY, hashes.SHA256()).tbs_certificate_bytes)
+
+
+def request_info(ca):
+    """Of a certification request for the CA's own key."""
+    request = x509.CertificateSigningRequestBuilder().subject_name(ca["name"]).sign(THROWAWAY, hashes.SHA256()).tbs_certrequest_bytes
+    point = THROWAWAY.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return request.replace(point, bytes.fromhex(ca["public_key_info"]))
 
 
 def crl_tbs(issuer, number, this_update=None, hours=24):

@@ -3,6 +3,9 @@
 is refused with its own words and its own event. Officers' signatures are made with python3-cryptography."""
 import datetime
 import itertools
+import os
+import pty
+import subprocess
 import uuid
 
 import pytest
@@ -76,8 +79,67 @@ def test_the_document_says_what_will_be_done(vault, root, tbs):
     fields = vault.certificate_fields(root["key_id"], tbs)
     document = bytes.fromhex(vault.propose("issuer", "ca-certificate", fields)["document"]).decode()
     lines = document.splitlines()
-    assert lines[0] == "Chancery action v1" and lines[1] == "action: ca-certificate" and lines[3] == "tenant: default"
-    assert lines[6:] == [f"{field}: {value}" for field, value in fields.items()]
+    assert lines[0] == "Chancery action v2" and lines[1] == "action: ca-certificate" and lines[3] == "tenant: default"
+    assert lines[6:9] == ["proposed-by: -", "proposed-through: issuer/issuer-1", "proposed-from: -"]
+    assert lines[9:13] == [f"{field}: {value}" for field, value in fields.items()]
+    about = dict(line.split(": ", 1) for line in lines[13:])  # of "key: f6529ff8…" whose it is, from the vault's sealed row
+    assert about["about-key-label"] == "Approved Root" and about["about-key-state"] == "active"
+    assert about["about-key-subject"] == root["name"].rfc4514_string() and "ca-certificate" in about["about-key-purposes"]
+
+
+def test_a_person_who_proposes_is_named_with_the_address_that_the_vault_sees(vault, root):
+    document = bytes.fromhex(vault.propose("operator", "export-key", {"key": root["key_id"]})["document"]).decode()
+    assert "\nproposed-by: operator-1\nproposed-through: operator/operator-1\nproposed-from: 127.0.0.1\n" in document
+
+
+# --- an officer sees what is signed ---
+
+
+def approve_words(vault, action):
+    return [str(word) for word in (lone.BUILD / "bin" / "chancery", "vault", "approve", action, "--officer-cert", vault.dir / "officer.pem",
+                                   "--officer-key", vault.dir / "officer.key", *lone.connection(vault))]
+
+
+def on_terminal(vault, action, answer):
+    """`chancery vault approve` on a terminal of its own, where `answer` is typed: (exit code, what was shown)."""
+    process, terminal = pty.fork()
+    if process == 0:
+        words = approve_words(vault, action)
+        os.execv(words[0], words)
+    os.write(terminal, answer)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 65536)
+        except OSError:  # its end
+            break
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), shown.decode()
+
+
+def test_an_officer_is_shown_what_is_signed_and_asked(vault, root):
+    action = vault.propose("operator", "export-key", {"key": root["key_id"]})["id"]
+    code, shown = on_terminal(vault, action, b"n\n")
+    assert code != 0 and "not approved" in shown and "Approve this as 'officer'? y/N" in shown
+    assert "proposed by" in shown and "about-key-label" in shown and "Approved Root" in shown
+    blind = subprocess.run(approve_words(vault, action), capture_output=True, text=True, timeout=60, check=False,
+                           stdin=subprocess.DEVNULL)
+    assert blind.returncode != 0 and "--yes" in blind.stderr
+    assert vault.probe("operator", "action", action)[0]["approved_by"] == []
+    code, shown = on_terminal(vault, action, b"y\n")
+    assert code == 0, shown
+    assert vault.probe("operator", "action", action)[0]["approved_by"] == ["officer"]
+
+
+def test_what_cannot_be_shown_is_not_signed(vault, root, tbs):
+    """Proposed without the octets, an officer's tool has a digest alone; with others than the document's, the vault refuses."""
+    action = vault.propose("issuer", "ca-certificate", vault.certificate_fields(root["key_id"], tbs))["id"]
+    code, shown = on_terminal(vault, action, b"y\n")
+    assert code != 0 and "it is not approved" in shown
+    fields = vault.certificate_fields(root["key_id"], tbs)
+    assert "tbs-sha256" in vault.propose("issuer", "ca-certificate", fields, "--content", vault.file(tbs + b"x"))["message"]
+    assert vault.propose("issuer", "ca-certificate", fields, "--content", vault.file(tbs))["id"] == action
+    code, shown = on_terminal(vault, action, b"y\n")
+    assert code == 0 and "CA:TRUE" in shown and root["name"].rfc4514_string() in shown, shown
 
 
 def test_an_open_action_is_answered_again_and_no_second_one_made(vault, root, tbs):
@@ -245,6 +307,106 @@ def test_fields_that_no_document_can_hold(vault):
                           ({"hsm": "a", "more": "x"}, "has no field 'more'"), ({"hsm": "x" * 3000}, "3000 octets")):
         answer = vault.propose("operator", "replace-hsm", fields)
         assert answer["code"] == INVALID and words in answer["message"], answer
+
+
+# --- a CA is stopped by anyone, and started again, retired and revoked by officers alone ---
+
+
+def change_ca(vault, ca, state, *words, service="issuer", cn=None):
+    return vault.probe(service, "change-ca", ca["key_id"], cn or ca["cn"], state, *words)[0]
+
+
+def ca_fields(vault, ca, state, certificate="-", reason="-"):
+    version = vault.psql(f"SELECT policy_version FROM keys WHERE key_id = '{ca['key_id']}'") if state != "revoked" else "-"
+    return {"ca": ca["cn"], "to": state, "key": ca["key_id"], "policy-version": version, "certificate": certificate, "reason": reason}
+
+
+@pytest.fixture
+def stoppable(vault):
+    cn = f"Stoppable {next(DAYS)}"
+    ca = generate(vault, cn, by=("officer", "second")) | {"name": name(cn), "cn": cn}
+    tbs = lone.ca_tbs(ca, ca)
+    assert sign(vault, ca, tbs, vault.approve_certificate(ca["key_id"], tbs, by=("officer", "second")))["code"] == 0
+    return ca
+
+
+def issues(vault, ca):
+    return vault.sign("issuer", ca["key_id"], "end-entity-certificate", lone.end_entity_tbs(ca["name"]))
+
+
+def test_a_stopped_ca_tells_status_and_issues_nothing(vault, stoppable):
+    assert issues(vault, stoppable)["code"] == 0
+    assert change_ca(vault, stoppable, "suspended")["code"] == 0
+    assert change_ca(vault, stoppable, "suspended")["code"] == 0  # again
+    answer = issues(vault, stoppable)
+    assert answer["code"] == CONFLICT and "is stopped and certifies OCSP responders alone" in answer["message"], answer
+    tbs = lone.ca_tbs(stoppable, stoppable, days=next(DAYS))
+    approved = vault.approve_certificate(stoppable["key_id"], tbs, by=("officer", "second"))
+    assert sign(vault, stoppable, tbs, approved)["code"] == CONFLICT
+    assert vault.sign("crl", stoppable["key_id"], "crl", lone.crl_tbs(stoppable["name"], 1))["code"] == 0
+    responder = vault.generate("issuer", "ecdsa-p256", "ocsp")
+    ocsp = (x509.CertificateBuilder().issuer_name(stoppable["name"]).subject_name(name("Responder"))
+            .public_key(lone.public_key(responder)).serial_number(x509.random_serial_number())
+            .not_valid_before(lone.now().replace(tzinfo=None))
+            .not_valid_after((lone.now() + datetime.timedelta(days=10)).replace(tzinfo=None))
+            .add_extension(x509.KeyUsage(True, False, False, False, False, False, False, False, False), True)
+            .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.OCSP_SIGNING]), False)
+            .sign(lone.THROWAWAY, hashes.SHA256()).tbs_certificate_bytes)
+    assert vault.sign("issuer", stoppable["key_id"], "end-entity-certificate", ocsp)["code"] == 0
+
+
+def test_a_taken_over_issuer_starts_nothing_again(vault, stoppable):
+    assert change_ca(vault, stoppable, "suspended")["code"] == 0
+    fields = ca_fields(vault, stoppable, "active")
+    answer = change_ca(vault, stoppable, "active")
+    assert answer["code"] == DENIED and "needs officers' approval" in answer["message"], answer
+    one = vault.approved("change-ca-state", fields, by=("officer",))
+    refused(vault, change_ca(vault, stoppable, "active", "--action", one), "approved by 1 of the 2 officers", DENIED, "approval-count")
+    # what is approved for one CA, state or key is no other's
+    other = vault.approved("change-ca-state", fields | {"to": "retired"}, by=("officer", "second"))
+    refused(vault, change_ca(vault, stoppable, "active", "--action", other), "approved is to 'retired'", DENIED, "approval-content")
+    answer = change_ca(vault, stoppable, "active", "--action", one, cn="Another CA")
+    assert answer["code"] == DENIED and "was made for CA" in answer["message"], answer
+    for service in ("crl", "ocsp", "gateway", "operator"):
+        assert change_ca(vault, stoppable, "active", service=service)["code"] == DENIED
+    assert issues(vault, stoppable)["code"] == CONFLICT
+    # what was approved for the key as it was is not for the key as it is
+    stale = vault.approved("change-ca-state", fields, by=("second", "third"))
+    fresh = vault.approved("change-ca-state", fields, by=())
+    assert stale == fresh == one  # the open action is the same one
+    assert change_ca(vault, stoppable, "active", "--action", one)["code"] == 0
+    assert issues(vault, stoppable)["code"] == 0
+    assert change_ca(vault, stoppable, "suspended")["code"] == 0
+    assert change_ca(vault, stoppable, "active", "--action", one)["code"] == DENIED  # policy-version
+    assert issues(vault, stoppable)["code"] == CONFLICT
+
+
+def test_two_officers_revoke_a_ca_and_its_key_is_never_certified_again(vault, stoppable):
+    fields = ca_fields(vault, stoppable, "revoked", "4a01", "cACompromise")
+    action = vault.approved("change-ca-state", fields, by=("officer", "third"))
+    refused(vault, change_ca(vault, stoppable, "revoked", "4a01", "superseded", "--action", action), "approved is reason", DENIED,
+            "approval-content")
+    wanted = ("revoked", "4a01", "cACompromise", "--action", action)
+    same = ("--message-id", "5a" * 16)
+    assert change_ca(vault, stoppable, *wanted, *same)["code"] == 0
+    assert change_ca(vault, stoppable, *wanted, *same)["code"] == 0  # after a crash
+    assert change_ca(vault, stoppable, *wanted)["code"] == REPLAYED
+    row = vault.psql(f"SELECT k.state, c.source, c.tenant_id FROM keys k JOIN compromised_keys c USING (public_key_sha256)"
+                     f" WHERE key_id = '{stoppable['key_id']}'")
+    assert row == "compromised|vault|"
+    assert issues(vault, stoppable)["code"] == CONFLICT
+
+
+def test_a_key_that_somebody_else_found_compromised_is_not_certified(vault, root):
+    """The table is the issuers' too: a holder's proof, a revocation."""
+    ca = generate(vault, "Stolen Below", by=("officer", "second")) | {"name": name("Stolen Below")}
+    vault.psql("INSERT INTO compromised_keys (public_key_sha256, source)"
+               f" SELECT public_key_sha256, 'holder' FROM keys WHERE key_id = '{ca['key_id']}'")
+    tbs = lone.ca_tbs(root, ca, days=20)
+    own = lone.ca_tbs(ca, ca, days=20)
+    for signer, made in ((root, tbs), (ca, own)):
+        answer = sign(vault, signer, made, vault.approve_certificate(signer["key_id"], made, by=("officer", "second")))
+        assert answer["code"] == CONFLICT and "is known to be compromised: no certificate is made for it" in answer["message"], answer
 
 
 # --- the quorum itself ---

@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The audit log: what is done is in it, whoever dies meanwhile; and what a superuser does to it is found and named."""
 import contextlib
+import hashlib
 import json
+import pathlib
 import signal
 
+import psycopg2
 import pytest
 from conftest import wait_for
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from test_bus import probe
 
 
@@ -98,6 +104,26 @@ def test_issuing_and_revoking_are_in_the_log_with_who_and_what(suite):
     assert suite.psql("SELECT count(*) FROM audit_log WHERE subject = %s AND type = 'vault.signed'", (serial,))[0][0] <= 1
 
 
+def test_what_the_vault_signed_can_be_had_from_the_log_alone(suite, tmp_path):
+    """A certificate that a taken-over issuer hides is in no database but the log's."""
+    issued = suite.issue()
+    event = wait_for_event(suite, type="vault.signed", subject=issued["serial"])
+    assert "content" not in event
+    done = suite.cli("audit", "content", event["log_sequence"], "--out", tmp_path / "signed.der")
+    assert done.code == 0, done.err
+    signed = (tmp_path / "signed.der").read_bytes()
+    assert signed == x509.load_pem_x509_certificate(issued["certificate"].encode()).tbs_certificate_bytes
+    assert hashlib.sha256(signed).hexdigest() == event["details"]["tbs_sha256"]
+    other = wait_for_event(suite, type="certificate.issued", subject=issued["serial"])
+    for number, code, words in ((other["log_sequence"], 3, "keeps no octets"), (10**12, 3, "no event 1000000000000"),
+                                ("0", 1, "'0' is no event's sequence number"), ("1x", 1, "'1x' is no event's sequence number")):
+        done = suite.cli("audit", "content", number, "--out", tmp_path / "none.der")
+        assert done.code == code and words in done.err, done
+    assert not (tmp_path / "none.der").exists()
+    assert suite.api("GET", "/v1/audit/events?with_content=true&limit=101").status_code == 400
+    assert suite.api("GET", "/v1/audit/events?with_content=maybe").status_code == 400
+
+
 def test_pages_and_filters(suite):
     everything = events(suite, limit=1000)
     numbers = [event["log_sequence"] for event in everything]
@@ -133,6 +159,34 @@ def test_one_checkpoint_key_whose_signature_openssl_accepts(suite, tmp_path):
 # --- what is not taken ----------------------------------------------------------------------------------------------------
 
 
+def test_a_vault_that_names_another_checkpoint_key_is_not_believed(suite):
+    """The first key seen is kept in the state directory; what another one signs would cover any log."""
+    kept = pathlib.Path(suite.env["CHANCERY_AUDIT_STATE"].split()[0]) / "checkpoint-key.der"
+    own = kept.read_bytes()
+    other = ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(serialization.Encoding.DER,
+                                                                            serialization.PublicFormat.SubjectPublicKeyInfo)
+    told = "the vault's checkpoint key is not the one in"
+    suite.sv("down", "audit-1")
+    try:
+        wait_for(lambda: suite.pid("audit-1") is None or not suite.is_ready("audit-1"), 20, "audit-1 to be down")
+        before = newest_checkpoint(suite)
+        kept.write_bytes(other)
+        earlier = suite.raw_log("audit-1").count(told)
+        suite.sv("up", "audit-1")
+        suite.wait_ready("audit-1")
+        suite.issue()
+        wait_for(lambda: suite.raw_log("audit-1").count(told) > earlier, 20, "the other key to be told")
+        assert newest_checkpoint(suite) == before and kept.read_bytes() == other
+    finally:
+        suite.sv("down", "audit-1")
+        kept.write_bytes(own)
+        suite.sv("up", "audit-1")
+        suite.wait_ready("audit-1")
+    suite.issue()
+    wait_for_checkpoint(suite, log_size(suite))
+    assert_unbroken(suite)
+
+
 def field(number, octets):
     def varint(value):
         out = b""
@@ -142,7 +196,14 @@ def field(number, octets):
     return bytes([number << 3 | 2]) + varint(len(octets)) + octets
 
 
-def test_an_event_that_is_not_genuine_is_refused(suite):
+def quarantine(suite):
+    answer = suite.api("GET", "/v1/audit/quarantine?limit=100")
+    assert answer.status_code == 200, answer.text
+    return answer.json()["events"]
+
+
+def test_an_event_that_is_not_genuine_is_kept_apart_and_acknowledged(suite):
+    import base64
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
     certificate = x509.load_pem_x509_certificate((suite.dir / "identity/gateway-1/certificate.pem").read_bytes()).public_bytes(Encoding.DER)
@@ -150,12 +211,73 @@ def test_an_event_that_is_not_genuine_is_refused(suite):
     event = (field(1, b"0123456789abcdef") + field(2, b"gateway") + field(3, b"gateway-1") + bytes([5 << 3]) +
              b"\x80\x80\xf0\xd1\xdc\xd0\x91\x03" + field(7, b"certificate.issued") + field(8, b"success"))
     signed = field(1, event) + field(2, certificate) + field(3, bytes.fromhex("3006020101020101"))
-    size = log_size(suite)
-    for payload, code in ((field(1, signed), "unauthenticated"), (field(1, field(1, b"\x0f")), "invalid"), (b"", "invalid")):
+    for _ in range(2):
+        [reply] = probe(suite, "audit", "good", type=400, payload=field(1, signed).hex())
+        assert reply["outcome"] == "answered", reply
+    for payload in (field(1, field(1, b"\x0f")) + b"\x07", b""):  # that is no request
         [reply] = probe(suite, "audit", "good", type=400, payload=payload.hex())
-        assert (reply["outcome"], reply["code"]) == ("error", code), reply
+        assert (reply["outcome"], reply["code"]) == ("error", "invalid"), reply
+    [kept] = [one for one in quarantine(suite) if one.get("claimed", {}).get("event_id") == b"0123456789abcdef".hex()]
+    assert base64.b64decode(kept["octets"]) == signed
+    assert (kept["instance"], kept["code"], kept["claimed"]["type"]) == ("gateway-1", "unauthenticated", "certificate.issued")
     assert not suite.psql("SELECT 1 FROM audit_log WHERE event_id = %s", (b"0123456789abcdef",))
-    assert log_size(suite) >= size
+    wait_for_event(suite, type="audit.quarantined", subject="gateway/gateway-1")
+    listed = suite.cli("audit", "quarantine")
+    assert listed.code == 0 and "certificate.issued" in listed.out and "gateway-1" in listed.out, listed.err
+
+
+def test_a_false_row_in_an_outbox_stops_none_behind_it(suite):
+    suite.psql("INSERT INTO audit_outbox (service, signed_event) VALUES ('issuer', 'no event'), ('crl', 'no event either')")
+    serial = suite.issue()["serial"]
+    wait_for_event(suite, type="certificate.issued", subject=serial)
+    wait_for(lambda: {"issuer", "crl"} <= {one["service"] for one in quarantine(suite)}, 15, "both rows in quarantine")
+    wait_for(lambda: not suite.psql("SELECT 1 FROM audit_outbox"), 15, "the outbox to be empty")
+    assert_unbroken(suite)
+
+
+def test_an_event_that_waits_in_an_outbox_is_not_taken_away_unseen(suite):
+    taken = "DELETE FROM audit_outbox WHERE service = 'issuer' AND number = (SELECT max(number) FROM audit_outbox WHERE service = 'issuer')"
+    with collector_down(suite):
+        suite.issue()
+        for role in ("chancery_issuer", "postgres"):
+            with pytest.raises(psycopg2.errors.CheckViolation, match="neither in the log nor in quarantine"):
+                suite.psql(f"SET ROLE {role}; {taken}")
+        suite.psql(f"SET session_replication_role = replica; {taken}")
+    try:
+        event = wait_for_event(suite, type="audit.outbox-missing", subject="issuer")
+        assert event["details"] == {"missing": "1"}
+        code, answer = verify(suite)
+        assert (code, [finding["kind"] for finding in answer["findings"]]) == (6, ["missing"])
+        assert "1 events of service issuer were taken out of its outbox" in answer["findings"][0]["text"]
+        assert suite.metrics("audit-1")["chancery_audit_outbox_missing{service=\"issuer\"}"] == 1
+    finally:
+        suite.psql("UPDATE audit_outbox_numbers SET last = last - 1 WHERE service = 'issuer'")
+    wait_for(lambda: not suite.psql("SELECT 1 FROM audit_outbox"), 15, "the outbox to be empty")
+    assert_unbroken(suite)
+
+
+def test_events_of_no_tenant_are_auditors_alone(suite):
+    import requests
+    def ask(name, path):
+        client = tuple(suite.dir / "client" / f"{name}.{end}" for end in ("pem", "key"))
+        return requests.get(suite.url + path, cert=client, verify=suite.ca_file, timeout=30)
+    for name, words in {"plain": ("--role", "officer"), "only-auditor": ("--role", "auditor"),
+                        "elsewhere": ("--role", "officer", "--tenant", "other")}.items():
+        made = suite.cli("operator", "issue", "--directory", suite.dir / "pki", "--name", name, *words, "--out", suite.dir / "client" / name)
+        assert made.code == 0, made.err
+    suite.issue()
+    wait_for_event(suite, type="certificate.issued")
+    everything = ask("only-auditor", "/v1/audit/events?limit=1000").json()["events"]
+    assert {event.get("tenant") for event in everything} >= {None, "default"}
+    own = ask("plain", "/v1/audit/events?limit=1000").json()["events"]
+    assert {event.get("tenant") for event in own} == {"default"}
+    assert ask("plain", "/v1/audit/events?type=daemon.started").json()["events"] == []
+    assert ask("elsewhere", "/v1/audit/events").json()["events"] == []
+    for name in ("plain", "elsewhere", "requester"):
+        assert ask(name, "/v1/audit/quarantine").status_code == 403
+    assert ask("only-auditor", "/v1/audit/quarantine").status_code == 200
+    for path in ("/v1/cas", "/v1/actions", "/v1/certificates"):  # an auditor is nothing else
+        assert ask("only-auditor", path).status_code == 403
 
 
 # --- who dies meanwhile ---------------------------------------------------------------------------------------------------

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each bus daemon does with messages that nobody should send (tests/tools/busprobe.c makes them): the documented error, a count, a
 log line, an audit event; and it goes on as before."""
+import contextlib
 import json
+import socket
+import ssl
+import struct
 import subprocess
 
 import pytest
@@ -29,7 +33,7 @@ REFUSED = {
 
 # What each service takes: payload type, and an instance that may send it (proto/envelope.proto).
 TAKEN = {
-    "vault": {100: "issuer-1", 102: "issuer-1", 104: "gateway-1", 106: "gateway-1"},
+    "vault": {100: "issuer-1", 102: "issuer-1", 108: "issuer-1", 110: "gateway-1"},
     "issuer": {number: "gateway-1" for number in (200, 202, 203, 204, 206, 208, 210, 211, 213, 215)},
     "crl": {300: "gateway-1", 302: "gateway-1"},
     "audit": {400: "gateway-1", 402: "gateway-1"},
@@ -143,7 +147,7 @@ def test_an_empty_payload_of_every_type_is_an_error_or_an_answer(suite, service)
 
 
 @pytest.mark.parametrize("service,type_,size", [("issuer", 203, 300000), ("crl", 302, 2**20), ("audit", 402, 8192),
-                                                ("vault", 104, 2**20)])
+                                                ("vault", 110, 2**20)])
 def test_a_payload_over_its_cap_is_too_large(suite, service, type_, size):
     [reply] = probe(suite, service, "oversize", type=type_, size=size)
     assert (reply["outcome"], reply["code"]) == ("error", "too-large"), reply
@@ -156,6 +160,35 @@ def test_what_is_larger_than_any_message_loses_its_connection_and_nothing_else(s
     assert suite.pid("audit-1") == pid
     [reply] = probe(suite, "audit", "good")
     assert reply["outcome"] == "answered"
+
+
+def deaf_connection(suite, instance):
+    """TLS, and nng's greeting of a REQ socket (SP over TCP); what comes back is not read."""
+    host, _, port = suite.config(instance)["bus"]["listen"].rpartition(":")
+    context = ssl.create_default_context(cafile=str(suite.dir / "pki/system-ca.pem"))
+    context.check_hostname = False
+    context.load_cert_chain(suite.dir / "identity/gateway-1/certificate.pem", suite.dir / "identity/gateway-1/key.pem")
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
+    plain.settimeout(2)
+    plain.connect((host, int(port)))
+    connection = context.wrap_socket(plain)
+    connection.sendall(b"\0SP\0\0\x30\0\0")
+    assert connection.recv(8) == b"\0SP\0\0\x31\0\0"
+    return connection
+
+
+@pytest.mark.parametrize("service", TARGETS)
+def test_who_takes_no_reply_loses_the_connection_and_keeps_no_worker(suite, service):
+    garbage = b"x" * 60
+    with contextlib.closing(deaf_connection(suite, f"{service}-1")) as connection:
+        with contextlib.suppress(OSError):  # in the end nothing is taken any more, since the replies wait, or it is closed
+            for number in range(200_000):
+                connection.sendall(struct.pack(">QI", 4 + len(garbage), 0x80000000 | number) + garbage)
+        [reply] = probe(suite, service, "good", timeout=15000)
+        assert reply["outcome"] == "answered"
+        wait_for(lambda: "127.0.0.1 took no reply for 5 s" in suite.raw_log(f"{service}-1"), 15, "the connection to be closed")
+    assert suite.metrics(f"{service}-1")["chancery_bus_replies_not_taken_total"] >= 1
 
 
 @pytest.mark.parametrize("service", TARGETS)
@@ -172,6 +205,33 @@ def test_memory_stays_flat_under_bad_messages(suite, service):
     before = resident(suite, instance)
     burst(600)
     assert resident(suite, instance) - before <= 6, "MiB"
+
+
+def peak(suite, instance, act):
+    """MiB that the process's resident memory rose by while act() ran."""
+    pid = suite.pid(instance)
+    with open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")  # the peak begins anew
+    before = resident(suite, instance)
+    act()
+    for line in open(f"/proc/{pid}/status", encoding="ascii"):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) // 1024 - before
+    raise AssertionError(f"{instance} has no VmHWM")
+
+
+@pytest.mark.parametrize("service,type_,identity,size", [("vault", 100, "issuer-1", 16 * 2**20), ("vault", 125, "issuer-1", 16 * 2**20),
+                                                         ("audit", 400, "gateway-1", 2**20)])
+def test_a_message_of_empty_items_takes_no_more_memory_than_a_few_times_its_size(suite, service, type_, identity, size):
+    """Unpacked without a bound, 16 MiB of them are over a gigabyte."""
+    instance = f"{service}-1"
+    pid = suite.pid(instance)
+    rose = peak(suite, instance, lambda: probe(suite, service, "many-items", identity=identity, type=type_, size=size, count=3))
+    [reply] = probe(suite, service, "many-items", identity=identity, type=type_, size=600)
+    print(f"{service} {type_}: {size // 2**20} MiB of empty items, {rose} MiB more")
+    assert (reply["outcome"], reply["code"]) == ("error", "too-large"), reply
+    assert rose <= 10 * size // 2**20 + 40, "MiB"
+    assert suite.pid(instance) == pid and suite.is_ready(instance)
 
 
 def test_a_flood_of_refusals_is_summed_up_in_the_log(suite):

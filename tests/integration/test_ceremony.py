@@ -38,7 +38,7 @@ def officers(vault, *names):
 
 
 def ceremony(vault, document, folder, *words, **options):
-    return operator_command(vault, "ceremony", "run", document, "--out", folder, *words, **options)
+    return operator_command(vault, "ceremony", "run", "--yes", document, "--out", folder, *words, **options)
 
 
 def chancery(*words):
@@ -81,7 +81,7 @@ def test_check_shows_all_down_to_the_octets_and_makes_nothing(vault, place):
 @pytest.mark.parametrize("change,words", [
     (("parent: example-root", "parent: another-root"), "parent 'another-root' is neither made before it nor one of `existing`"),
     (("name: example-issuing\n    parent: example-root", "name: example-root"), "CA 'example-root' stands twice"),
-    (("path_length: 1", "path_length: 0"), "parent 'example-root' has path_length 0"),
+    (("validity: 20y", "validity: 20y\n    path_length: 0"), "parent 'example-root' has path_length 0"),
     (("validity: 10y", "validity: 30y"), "validity goes beyond the parent's end"),
     (("key: ecdsa-p384", "key: ecdsa-p999"), "unknown algorithm 'ecdsa-p999'"),
     (("file: example-root.cer", "file: ../root.cer"), "'../root.cer' is no file name"),
@@ -135,7 +135,7 @@ def test_one_officer_alone_gets_no_key_and_the_ceremony_goes_on_with_the_next(va
     words = ["--sha256", digest, *officers(vault, "officer"), "--officer-cert", vault.dir / "second.pem", "--officer-key", uri]
     done = ceremony(vault, place / "ceremony.yaml", folder, *words, env=environment)
     assert done.returncode == 0, done.stderr
-    assert "X509v3 Basic Constraints: critical\n                CA:TRUE, pathlen:1" in done.stderr  # officers read what they sign
+    assert "X509v3 Basic Constraints: critical\n                CA:TRUE\n" in done.stderr  # officers read what they sign
     assert private_keys(vault, "a") == private_keys(vault, "b") != set()
     assert vault.psql("SELECT count(*) FROM keys") == "2"
 
@@ -333,7 +333,7 @@ def test_a_wiped_hsm_holds_the_ceremonys_keys_again_and_no_request_fails(vault):
     action = re.search(r"chancery approve ([0-9a-f]{32})", waits.stderr)[1]
     assert action in operator_command(vault, "vault", "approve").stdout
     for officer in ("officer", "second"):
-        done = operator_command(vault, "vault", "approve", action, *officers(vault, officer))
+        done = operator_command(vault, "vault", "approve", "--yes", action, *officers(vault, officer))
         assert done.returncode == 0 and "replace-hsm" in done.stderr and officer in done.stdout, done.stderr
     assert action not in operator_command(vault, "vault", "approve").stdout
     done = hsm_command(vault, "replace", "b")

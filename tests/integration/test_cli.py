@@ -10,6 +10,7 @@ import subprocess
 import pytest
 from conftest import BUILD, TOP, free_port, new_key_and_csr
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 CHANCERY = BUILD / "bin" / "chancery"
@@ -178,15 +179,80 @@ def test_a_certificate_from_issue_to_revoke(suite, csr, tmp_path):
     assert json.loads(suite.cli("certificate", "show", serial, "--json").out)["status"] == "revoked"
 
 
+def issued_count(suite):
+    return len(json.loads(suite.cli("certificate", "list", "--limit", "1000", "--json").out)["certificates"])
+
+
+def test_what_is_no_request_never_leaves_the_machine(suite, csr, tmp_path):
+    """Told what the file is, before anything is sent: no server is needed for it."""
+    key, pem = new_key_and_csr("cli.example", ["DNS:cli.example"])
+    files = {name: tmp_path / name for name in ("plain", "encrypted", "der", "both", "text")}
+    key = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+    files["plain"].write_text(key)
+    for name, options in (("encrypted", ("-aes256", "-passout", "pass:secret")), ("der", ("-outform", "DER"))):
+        subprocess.run(["openssl", "pkey", "-in", files["plain"], "-out", files[name], *options], check=True, capture_output=True)
+    files["both"].write_text(pem + key)
+    files["text"].write_text("name: x\n")
+    nobody = {"CHANCERY_URL": f"https://127.0.0.1:{free_port()}"}
+    said = {name: suite.cli("certificate", "issue", "--profile", "tls-server", "--csr", file, env=nobody) for name, file in files.items()}
+    assert all(done.code == 1 for done in said.values())
+    assert f"'{files['encrypted']}' holds a private key (PKCS#8, encrypted), not a certification request" in said["encrypted"].err
+    assert all("holds a private key" in said[name].err for name in ("plain", "der", "both")), said
+    assert "neither PEM nor DER, not a certification request" in said["text"].err
+    for words in (("key", "block"), ("key", "report"), ("profile", "apply"), ("ca", "create")):
+        for name in ("plain", "der"):
+            done = suite.cli(*words, files[name], env=nobody)
+            assert done.code == 1 and "holds a private key" in done.err, (words, done)
+
+
+def test_out_is_opened_before_anything_is_issued_and_replaces_no_device_or_link(suite, csr, tmp_path):
+    before = issued_count(suite)
+    target, link, fifo = tmp_path / "target", tmp_path / "link", tmp_path / "fifo"
+    target.write_text("mine")
+    link.symlink_to(target)
+    os.mkfifo(fifo)
+    words = ("certificate", "issue", "--profile", "tls-server", "--ca", suite.issuing_ca, "--csr", csr, "--out")
+    for out, says in ((link, "is a symbolic link"), (fifo, "is a FIFO"), ("/dev/null", "is a device"), (tmp_path, "is a folder"),
+                      (tmp_path / "none" / "x.pem", "No such file")):
+        done = suite.cli(*words, out)
+        assert done.code != 0 and says in done.err, done
+    assert issued_count(suite) == before
+    assert target.read_text() == "mine" and link.is_symlink() and os.path.exists("/dev/null")
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(["target", "link", "fifo", csr.name])
+
+
+@pytest.mark.parametrize("command", [
+    ("system-ca", "issue", "--service", "ocsp", "--instance", "ocsp-9"), ("public-ca", "issue", "--dns", "a.example"),
+    ("operator", "issue", "--name", "dora", "--role", "requester"), ("system-ca", "renew")], ids=" ".join)
+def test_files_of_internal_cas_replace_no_link_and_nothing_is_issued(suite, tmp_path, command):
+    """What is written to the list of issued certificates could be refused later; nothing is, where its files cannot be written."""
+    ca, out, target = tmp_path / "pki", tmp_path / "out", tmp_path / "target"
+    noun = {"system-ca": "system-ca", "public-ca": "public-ca", "operator": "operators-ca"}[command[0]]
+    assert suite.cli(command[0], "init", "--directory", ca).code == 0
+    if command[1] == "renew":
+        assert suite.cli("system-ca", "issue", "--service", "ocsp", "--instance", "ocsp-9", "--directory", ca, "--out", out).code == 0
+    out.mkdir(exist_ok=True)
+    listed = ca / f"{noun}.issued"
+    before = listed.read_text() if listed.exists() else ""
+    target.write_text("mine")
+    name = {"public-ca": "https-key.pem", "system-ca": "key.pem", "operator": "dora.key"}[command[0]]
+    (out / name).unlink(missing_ok=True)
+    (out / name).symlink_to(target)
+    done = suite.cli(*command, "--directory", ca, "--out", out / "dora" if command[0] == "operator" else out)
+    assert done.code == 1 and "is a symbolic link, which is not replaced" in done.err, done
+    assert target.read_text() == "mine" and (out / name).is_symlink()
+    assert (listed.read_text() if listed.exists() else "") == before
+
+
 def test_issue_takes_names_validity_and_an_idempotency_key(suite, csr):
-    words = ["certificate", "issue", "--profile", "tls-server", "--ca", suite.issuing_ca, "--csr", csr, "--san", "dns:other.example", "--validity", "7d",
-             "--idempotency-key", f"cli-{free_port()}-{os.getpid()}", "--json"]
+    words = ["certificate", "issue", "--profile", "tls-server", "--ca", suite.issuing_ca, "--csr", csr, "--san", "dns:cli.example", "--san", "dns:other.example",
+             "--validity", "7d", "--idempotency-key", f"cli-{free_port()}-{os.getpid()}", "--json"]
     first, second = suite.cli(*words), suite.cli(*words)
     assert first.code == second.code == 0, first.err + second.err
     assert json.loads(first.out)["serial"] == json.loads(second.out)["serial"]
     certificate = x509.load_pem_x509_certificate(json.loads(first.out)["certificate"].encode())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert names.get_values_for_type(x509.DNSName) == ["other.example"]
+    assert names.get_values_for_type(x509.DNSName) == ["cli.example", "other.example"]
     assert (certificate.not_valid_after - certificate.not_valid_before).days in (6, 7)
 
 
@@ -274,12 +340,12 @@ def test_ca_create_shows_checks_and_approves(suite, tmp_path):
     document.write_text(CA_DOCUMENT.format(name=name, parent=suite.root_ca, cn=f"CLI CA {name}"))
     checked = suite.cli("ca", "create", "--check", document)
     assert checked.code == 0, checked.err
-    assert f"subject: CN=CLI CA {name},O=Example,C=CH" in checked.err and "Not approved" in checked.err
+    assert re.search(rf"subject +CN=CLI CA {name},O=Example,C=CH\n", checked.err) and "Not approved" in checked.err
     assert suite.cli("ca", "show", name).code == 3  # there is no key yet, and no CA
-    made = suite.cli("ca", "create", document, "--json")
+    made = suite.cli("ca", "create", "--yes", document, "--json")
     assert made.code == 0, made.err
     assert json.loads(made.out)["state"] == "active"
-    again = suite.cli("ca", "create", document)
+    again = suite.cli("ca", "create", "--yes", document)
     assert again.code == 0 and "active already" in again.err
 
 
@@ -287,7 +353,7 @@ def test_a_requester_cannot_make_a_ca(suite, tmp_path):
     certificate, key = suite.client("requester")
     document = tmp_path / "ca.yaml"
     document.write_text(CA_DOCUMENT.format(name=f"no-{free_port()}", parent=suite.root_ca, cn="Not allowed"))
-    assert suite.cli("ca", "create", document, env={"CHANCERY_CERT": certificate, "CHANCERY_KEY": key}).code == 4
+    assert suite.cli("ca", "create", "--yes", document, env={"CHANCERY_CERT": certificate, "CHANCERY_KEY": key}).code == 4
 
 
 def test_migrations_are_applied_once_from_two_places(suite, tmp_path):

@@ -172,6 +172,70 @@ def test_an_acknowledged_revocation_is_in_the_very_next_crl(suite):
         assert entry_of(suite, serial) is not None
 
 
+# --- a database that has lost something -----------------------------------------------------------------------------------
+
+
+def events_of(suite, event_type, number):
+    return suite.psql("SELECT signed_event FROM audit_log WHERE type = %s AND subject = %s AND position(%s::bytea IN signed_event) > 0",
+                      [event_type, suite.issuing_ca, f"crl_number\x12{chr(len(str(number)))}{number}".encode()])
+
+
+def crl_instances(suite):
+    return [instance for instance in suite.instances() if instance.startswith("crl-")]
+
+
+def kept_total(suite):
+    found = [line.split()[-1] for instance in crl_instances(suite) for line in suite.operations(instance, "/metrics").text.splitlines()
+             if line.startswith("chancery_crl_entries_kept_total")]
+    return sum(int(value) for value in found)
+
+
+def test_an_entry_that_the_database_has_lost_stays_in_the_next_crls_and_is_told(suite):
+    serial = suite.issue()["serial"]
+    suite.revoke(serial)
+    assert not events_of(suite, "crl.entries-kept", generate(suite)["crl_number"])
+    [(row,)] = suite.psql("DELETE FROM revocations WHERE encode(serial, 'hex') = %s RETURNING to_jsonb(revocations)::text", [serial])
+    before = kept_total(suite)
+    try:
+        for _ in range(2):  # from list to list, not only once
+            number = generate(suite)["crl_number"]
+            entry = entry_of(suite, serial)
+            assert entry.extensions.get_extension_for_class(x509.CRLReason).value.reason == x509.ReasonFlags.key_compromise
+            [(event,)] = wait_for(lambda number=number: events_of(suite, "crl.entries-kept", number), 15, "the event of a kept entry")
+            assert serial.encode() in bytes(event)
+        assert kept_total(suite) == before + 2
+        assert any("ALERT" in str(line) and serial in str(line) for instance in crl_instances(suite) for line in suite.log(instance))
+    finally:
+        suite.psql("INSERT INTO revocations SELECT * FROM jsonb_populate_record(NULL::revocations, %s::jsonb)", [row])
+    number = generate(suite)["crl_number"]
+    assert entry_of(suite, serial) is not None
+    wait_for(lambda: events_of(suite, "crl.published", number), 15, "the list's event")
+    assert not events_of(suite, "crl.entries-kept", number)
+
+
+def test_a_list_before_that_somebody_wrote_to_stops_no_list_and_is_told(suite):
+    """The instance that serves the list holds the next one against what it serves; one that has just started has only the database's."""
+    newest = generate(suite)["crl_number"]
+    for instance in crl_instances(suite):
+        suite.sv("down", instance)
+    suite.psql("UPDATE crls SET der = overlay(der PLACING '\\x00'::bytea FROM octet_length(der)) WHERE crl_number = %s AND ca_id = "
+               "(SELECT ca_id FROM cas WHERE name = %s)", [newest, suite.issuing_ca])
+    for instance in crl_instances(suite):
+        suite.sv("up", instance)
+    for instance in crl_instances(suite):
+        suite.wait_ready(instance)
+    number = wait_for(lambda: suite.api("POST", f"/v1/crls/{suite.issuing_ca}", timeout=60).json().get("crl_number"), 60, "a list")
+    wait_for(lambda: events_of(suite, "crl.previous-unreadable", number), 15, "the event of a list that cannot be read")
+    assert not events_of(suite, "crl.previous-unreadable", generate(suite)["crl_number"])
+
+
+def test_numbers_go_on_where_the_database_has_lost_the_last_ones(suite):
+    newest = generate(suite)["crl_number"]
+    suite.psql("DELETE FROM crls WHERE crl_number = %s AND ca_id = (SELECT ca_id FROM cas WHERE name = %s)", [newest, suite.issuing_ca])
+    assert generate(suite)["crl_number"] > newest
+    assert number_of(fetch(suite)) > newest
+
+
 # --- making them ----------------------------------------------------------------------------------------------------------
 
 
@@ -234,14 +298,15 @@ def test_the_number_of_a_daemon_killed_while_it_waits_for_the_vault_is_never_use
 
 
 def test_lists_are_served_while_the_database_is_away(suite):
+    told = len(suite.log("crl-1"))
     suite.sv("down", "postgres")
     try:
-        wait_for(lambda: any("cannot follow" in line["msg"] for line in suite.log("crl-1")[-5:]), 10, "crl-1 to notice")
+        wait_for(lambda: any("cannot follow" in line["msg"] for line in suite.log("crl-1")[told:]), 10, "crl-1 to notice")
         assert requests.get(url(suite), timeout=10).status_code == 200
         assert suite.is_ready("crl-1")
     finally:
         suite.sv("up", "postgres")
-    wait_for(lambda: any("following the database again" in line["msg"] for line in suite.log("crl-1")[-5:]), 30, "crl-1 to go on")
+    wait_for(lambda: any("following the database again" in line["msg"] for line in suite.log("crl-1")[told:]), 30, "crl-1 to go on")
     for instance in suite.instances():
         suite.wait_ready(instance)
     wait_for(lambda: suite.api("POST", f"/v1/crls/{suite.issuing_ca}", timeout=60).status_code == 201, 30, "a new CRL")
@@ -267,11 +332,9 @@ def test_two_instances_asked_at_once_never_make_a_number_twice(two_replicas):
 def test_a_hundred_thousand_entries(suite):
     """Streamed: memory grows by the list itself, sent and received, not by rows. asn1crypto checks the encoding."""
     ca = suite.psql("SELECT ca_id, tenant_id FROM cas WHERE name = %s", [suite.issuing_ca])[0]
-    suite.psql("SELECT ensure_certificate_partitions(1200, 1200)")
-    suite.psql("INSERT INTO certificates (expiry_period, ca_id, serial, tenant_id, status, profile, profile_version, subject, "
-               "public_key_sha256, not_before, not_after, requested_by, reserved_by, revoked_at, revocation_reason) "
-               "SELECT 1200, %s, decode('04b0' || lpad(to_hex(n), 28, '0'), 'hex'), %s, 'revoked', 'tls-server', 1, '', '', now(), "
-               "'2070-01-15', 'test', 'test', now(), 1 FROM generate_series(1, 100000) AS n", ca)
+    suite.psql("INSERT INTO revocations (ca_id, tenant_id, serial, sequence, action, reason, revoked_at, logged_at, known, expiry_period, not_after) "
+               "SELECT %s, %s, decode('04b0' || lpad(to_hex(n), 28, '0'), 'hex'), 0, 'revoked', 1, now(), now(), true, 1200, '2070-01-15' "
+               "FROM generate_series(1, 100000) AS n", ca)
     try:
         made = generate(suite)
         assert made["entries"] >= 100000
@@ -282,5 +345,5 @@ def test_a_hundred_thousand_entries(suite):
         peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
         assert peak < 400, f"peak {peak:.0f} MiB for a list of {len(answer.content)} octets"  # with AddressSanitizer
     finally:
-        suite.psql("DELETE FROM certificates WHERE expiry_period = 1200")
+        suite.psql("DELETE FROM revocations WHERE expiry_period = 1200")
         generate(suite)

@@ -28,6 +28,11 @@ def ocsp_status(suite, serial_pem, tmp_path):
     return done.stdout + done.stderr
 
 
+def workers_of(suite):
+    """Of the HSMs, whose listeners start them."""
+    return [pid for name in ("a", "b") for pid in children(suite.pid(f"hsm-{name}"))]
+
+
 def children(pid):
     out = []
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
@@ -97,11 +102,11 @@ def test_a_killed_daemon_comes_back_and_nothing_acknowledged_is_lost(suite, inst
 
 @pytest.mark.parametrize("worker", [0, 1])
 def test_a_killed_hsm_worker_is_not_seen_by_callers(suite, worker):
-    workers = wait_for(lambda: len(children(suite.pid("vault-1"))) == 2 and sorted(children(suite.pid("vault-1"))), 20,
+    workers = wait_for(lambda: len(workers_of(suite)) == 2 and sorted(workers_of(suite)), 20,
                        "both HSM workers")
     with Traffic(suite) as traffic:
         os.kill(workers[worker], signal.SIGKILL)
-        wait_for(lambda: len(children(suite.pid("vault-1"))) == 2 and workers[worker] not in children(suite.pid("vault-1")), 20,
+        wait_for(lambda: len(workers_of(suite)) == 2 and workers[worker] not in workers_of(suite), 20,
                  "the worker to be replaced")
         count = len(traffic.acknowledged)
         wait_for(lambda: len(traffic.acknowledged) >= count + 5, 30, "five more certificates")
@@ -111,14 +116,14 @@ def test_a_killed_hsm_worker_is_not_seen_by_callers(suite, worker):
 
 @pytest.mark.parametrize("worker", [0, 1])
 def test_an_hsm_that_hangs_is_not_seen_by_callers(suite, worker):
-    workers = wait_for(lambda: len(children(suite.pid("vault-1"))) == 2 and sorted(children(suite.pid("vault-1"))), 20,
+    workers = wait_for(lambda: len(workers_of(suite)) == 2 and sorted(workers_of(suite)), 20,
                        "both HSM workers")
     with Traffic(suite) as traffic:
         os.kill(workers[worker], signal.SIGSTOP)
         try:
             count = len(traffic.acknowledged)
             wait_for(lambda: len(traffic.acknowledged) >= count + 5, 60, "five more certificates with one HSM hanging")
-            wait_for(lambda: workers[worker] not in children(suite.pid("vault-1")), 60, "the hung worker to be replaced")
+            wait_for(lambda: workers[worker] not in workers_of(suite), 60, "the hung worker to be replaced")
         finally:
             try:
                 os.kill(workers[worker], signal.SIGKILL)
@@ -136,7 +141,7 @@ def test_a_stopped_hsm_is_not_seen_by_callers_and_comes_back(suite, name):
     with Traffic(suite) as traffic:
         directory.rename(away)
         try:
-            for pid in children(suite.pid("vault-1")):
+            for pid in workers_of(suite):
                 if f"--hsm-worker\0{name}" in pathlib.Path(f"/proc/{pid}/cmdline").read_text():
                     os.kill(pid, signal.SIGKILL)
             count = len(traffic.acknowledged)
@@ -173,7 +178,7 @@ def test_an_issuer_killed_between_its_commits_forgets_nothing(suite):
     finally:
         os.kill(vault, signal.SIGCONT)
     suite.wait_ready("issuer-1")
-    wait_for(lambda: suite.psql(pending)[0][0] in ("issued", "cancelled"), 60, "the pending row to be finished or cancelled")
+    wait_for(lambda: suite.psql(pending)[0][0] in ("issued", "revoked"), 60, "the pending row to be finished or given up")
     assert len(suite.psql(pending)) == 1
     thread.join(60)
     if suite.psql(pending)[0][0] == "issued":

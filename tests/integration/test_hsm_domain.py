@@ -68,19 +68,54 @@ def readable(vault, at):
     return path
 
 
-def test_shares_of_another_suite_do_not_fit(vault):
-    other = LoneVault(hsms=("a",))
+def contents(vault, hsm):
+    """{path: octets} of a token's directory; but for the token's own record, which SoftHSM2 writes anew at each log-in."""
+    top = vault.dir / "hsm" / hsm / "tokens"
+    return {str(path.relative_to(top)): path.read_bytes() for path in sorted(top.rglob("*")) if path.is_file() and path.name != "token.object"}
+
+
+def wiped_token(vault, hsm):
+    """A token with its label and PIN and nothing in it, as a vendor's tool makes one."""
+    made = run("softhsm2-util", "--init-token", "--free", "--label", f"chancery-{hsm}",
+               "--pin", (vault.dir / "hsm" / hsm / "pin").read_text().strip(),
+               "--so-pin", (vault.dir / "hsm" / hsm / "so-pin").read_text().strip(),
+               env={**os.environ, "SOFTHSM2_CONF": str(vault.dir / "hsm" / hsm / "softhsm2.conf")})
+    assert made.returncode == 0, made.stderr
+
+
+@pytest.mark.parametrize("other_hsm_there", (True, False))
+def test_shares_of_another_suite_leave_the_token_as_it_was(vault, other_hsm_there):
+    """Held against the other HSM; where that is gone too, against the seals of the database's keys."""
+    assert vault.generate("issuer", "ecdsa-p256", "ocsp")["code"] == 0
+    vault.stop()
+    away = [(hsm, wipe(vault, hsm)) for hsm in (("b",) if other_hsm_there else ("a", "b"))]
+    wiped_token(vault, "b")
+    other = vault.dir / "other"
     try:
-        files = [word for number in (1, 2) for word in ("--share", share(other, number))]
-        vault.stop()
-        wiped = wipe(vault, "b")
-        done = vault_command(vault, "--init-hsm", "b", *files)
+        (other / "hsm" / "tokens").mkdir(parents=True)
+        (other / "shares").mkdir()
+        (other / "softhsm2.conf").write_text(f"directories.tokendir = {other}/hsm/tokens\nobjectstore.backend = file\nlog.level = ERROR\n")
+        config = json.loads((vault.dir / "vault.yaml").read_text())
+        config["hsms"] = [{**config["hsms"][0], "environment": [f"SOFTHSM2_CONF={other}/softhsm2.conf"],
+                           "pin_file": str(other / "hsm" / "pin"), "paths": [str(other / "hsm"), str(other / "softhsm2.conf")]}]
+        (other / "vault.yaml").write_text(json.dumps(config))
+        made = run(BUILD / "bin" / "chancery-vault", "--config", other / "vault.yaml", "--init-hsms", "--share-directory", other / "shares")
+        assert made.returncode == 0, made.stderr
+
+        before = contents(vault, "b")
+        done = vault_command(vault, "--init-hsm", "b", "--share", other / "shares" / "share-1.txt", "--share", other / "shares" / "share-2.txt")
         assert done.returncode == 1 and "the shares are of another suite" in done.stderr, done.stderr + done.stdout
-        shutil.rmtree(vault.dir / "hsm" / "b" / "tokens")
-        wiped.rename(vault.dir / "hsm" / "b" / "tokens")
-        vault.start()
+        assert ("HSM 'a'" if other_hsm_there else "in the database") in done.stderr
+        assert contents(vault, "b") == before, "the token was changed"
+
+        done = vault_command(vault, "--init-hsm", "b", "--share", share(vault, 1), "--share", share(vault, 2))
+        assert done.returncode == 0 and "initialised with the domain's keys" in done.stdout, done.stderr
     finally:
-        other.remove()
+        shutil.rmtree(other)
+        for hsm, tokens in away:
+            shutil.rmtree(vault.dir / "hsm" / hsm / "tokens", ignore_errors=True)
+            tokens.rename(vault.dir / "hsm" / hsm / "tokens")
+        vault.start()
 
 
 def test_custodians_with_certificates_get_encrypted_shares(tmp_path):
@@ -95,7 +130,7 @@ def test_custodians_with_certificates_get_encrypted_shares(tmp_path):
     (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
     config = json.loads((pathlib.Path(CONFIG[0])).read_text())
     config["hsms"] = [{**config["hsms"][0], "environment": [f"SOFTHSM2_CONF={tmp_path}/softhsm2.conf"],
-                       "pin_file": str(tmp_path / "hsm" / "pin"), "paths": [str(tmp_path / "hsm")]}]
+                       "pin_file": str(tmp_path / "hsm" / "pin"), "paths": [str(tmp_path / "hsm"), str(tmp_path / "softhsm2.conf")]}]
     (tmp_path / "vault.yaml").write_text(json.dumps(config))
     done = run(BUILD / "bin" / "chancery-vault", "--config", tmp_path / "vault.yaml", "--init-hsms", "--share-directory", directory,
                "--custodian", tmp_path / "carla.pem", "--custodian", tmp_path / "dora.pem")
@@ -124,6 +159,30 @@ def test_an_hsm_is_shut_out_and_let_in_but_never_the_last(vault):
     nobody = hsm_command(vault, "disable", "c")
     assert "HSM 'c' is not in this vault's configuration" in nobody.stderr
     assert b"hsm.disabled" in vault.events() and b"hsm.enabled" in vault.events()
+
+
+def test_a_token_that_has_no_pin_yet_is_waited_for(vault):
+    """Its worker may start between a token's making and its PIN's: nothing was refused, so nobody has to see to it."""
+    so_pin = (vault.dir / "hsm" / "b" / "so-pin").read_text().strip()
+    kept = wipe(vault, "b")
+    made = run("pkcs11-tool", "--module", MODULE, "--init-token", "--label", "chancery-b", "--so-pin", so_pin,
+               env={**os.environ, "SOFTHSM2_CONF": str(vault.dir / "hsm" / "b" / "softhsm2.conf")})
+    assert made.returncode == 0, made.stderr
+    os.kill(vault.worker_pids()["b"], 9)
+    wait_for(lambda: "CKR_USER_PIN_NOT_INITIALIZED" in status_of(vault, "b")["last_error"], 20, "a worker that found no PIN")
+
+    done = vault_command(vault, "--init-hsm", "b", "--share", share(vault, 1), "--share", share(vault, 3))
+    assert done.returncode == 0 and "initialised with the domain's keys" in done.stdout, done.stderr
+    wait_for(lambda: status_of(vault, "b")["state"] == "up", 30, "HSM b up")
+
+    shutil.rmtree(vault.dir / "hsm" / "b" / "tokens")
+    kept.rename(vault.dir / "hsm" / "b" / "tokens")
+    os.kill(vault.worker_pids()["b"], 9)
+    wait_for(lambda: status_of(vault, "b")["state"] == "up" and private_keys(vault, "b"), 30, "HSM b up as before")
+
+
+def status_of(vault, name):
+    return next(hsm for hsm in vault.probe("operator", "status") if hsm["name"] == name)
 
 
 def test_a_wiped_hsm_is_brought_back_under_load_without_a_failed_request(vault):

@@ -4,9 +4,11 @@ requests cost it nothing; it outlives its database. RFC 6960, RFC 5019, RFC 9654
 import base64
 import datetime
 import pathlib
+import secrets
 import subprocess
 import time
 import urllib.parse
+import uuid
 
 import pytest
 import requests
@@ -101,8 +103,8 @@ def test_a_good_answer_is_what_rfc_6960_wants(suite, issuer, steady, digest):
     assert isinstance(response.hash_algorithm, type(digest))
     assert response.responder_name is None
     assert response.this_update <= datetime.datetime.utcnow()
-    assert response.produced_at == response.this_update
-    assert before < response.next_update < before + datetime.timedelta(days=1)
+    assert response.this_update <= response.produced_at <= datetime.datetime.utcnow()
+    assert before + datetime.timedelta(minutes=29) < response.next_update < before + datetime.timedelta(days=1)
     (responder,) = response.certificates
     key_bits = responder.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
     sha1 = hashes.Hash(hashes.SHA1())
@@ -192,6 +194,36 @@ def test_an_invented_serial_is_unknown_without_asking_the_database(suite, instan
     assert total(suite, instances, "chancery_ocsp_invented_serials_total") - before == len(serials)
 
 
+def test_a_serial_that_the_suite_never_issued_can_be_revoked(suite, issuer, tmp_path):
+    """Signed outside of it, or lost with a database: OCSP and the CRL say so, whatever the serial. Asked before too, by openssl."""
+    issuer_pem = tmp_path / "issuer.pem"
+    issuer_pem.write_bytes(issuer.public_bytes(serialization.Encoding.PEM))
+
+    def status(serial):
+        return run("openssl", "ocsp", "-no_nonce", "-issuer", issuer_pem, "-serial", serial, "-CAfile", suite.chain, "-url", suite.http + "/ocsp")
+
+    def revoke(serial, **more):
+        return suite.api("POST", f"/v1/certificates/{serial}/revoke", role="officer", json={"reason": "keyCompromise", "ca": suite.issuing_ca} | more)
+
+    serials = ["5" + secrets.token_hex(20)[1:], "05" + secrets.token_hex(2), "f" + secrets.token_hex(3) + "1"]
+    for serial in serials:
+        assert f"0x{serial}: unknown" in status(f"0x{serial}")
+        answer = revoke(serial)
+        assert answer.status_code == 200 and answer.json()["status"] == "revoked", answer.text
+        assert revoke("000" + serial if len(serial) < 30 else serial).status_code == 200  # the same number, and nothing changes
+        assert revoke(serial, reason="superseded").status_code == 409
+        wait_for(lambda s=serial: f"0x{s}: revoked" in status(f"0x{s}"), 5, f"OCSP to say that {serial} is revoked")
+        assert "keyCompromise" in status(f"0x{serial}")
+    assert suite.api("POST", f"/v1/crls/{suite.issuing_ca}", timeout=60).status_code == 201
+    crl = x509.load_der_x509_crl(HTTP.get(f"{suite.http}/crl/{suite.issuing_ca}.crl", timeout=10).content)
+    assert all(crl.get_revoked_certificate_by_serial_number(int(serial, 16)) for serial in serials)
+    assert [row[0] for row in suite.psql("SELECT action FROM revocation_log WHERE encode(serial, 'hex') = ANY (%s)", (
+        [serials[0], serials[1], "00" + serials[2]],))] == ["revoked"] * 3
+    assert revoke("00").status_code == 400 and revoke("f" * 40).status_code == 400  # neither positive nor 20 octets
+    assert revoke("05", ca="nobody").status_code == 404
+    assert suite.api("POST", "/v1/certificates/0505/revoke", role="officer", json={}).status_code == 404  # of which CA?
+
+
 def test_another_ca_is_not_answered_for(suite):
     key = ec.generate_private_key(ec.SECP256R1())
     other = fake(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Somebody else")]), key, 5)
@@ -253,6 +285,37 @@ def test_every_responder_sees_a_revocation_within_a_second(two_replicas):
             assert datetime.timedelta(0) <= age < datetime.timedelta(minutes=1)
 
 
+def test_replicas_say_the_same_and_a_revocation_at_once(two_replicas):
+    """Asked by turns: the same times and entity tag, so that a copy of one is current for the other; thisUpdate never goes backwards."""
+    suite = two_replicas
+    issuer = x509.load_pem_x509_certificate(pathlib.Path(suite.chain).read_bytes())  # the first block
+    leaf = Leaf(suite)
+    body, seen = ask_for(leaf.certificate, issuer), []
+    path = get_url(suite, body).removeprefix(suite.http)
+    urls = [direct(suite, name) for name in suite.instances() if name.startswith("ocsp-")]
+
+    def asked_by_turns(etag=None):
+        answers = [HTTP.get(url + path, headers={"If-None-Match": f'"x", {etag}'} if etag else {}, timeout=15) for url in urls * 2]
+        said = [read(answer) for answer in answers if answer.status_code == 200]
+        nonced = [read(post(url, ask_for(leaf.certificate, issuer, nonce=b"n" * 16))) for url in urls]
+        seen.extend(response.this_update for response in said + nonced)
+        assert seen == sorted(seen), seen
+        headers = {tuple(answer.headers[name] for name in ("ETag", "Last-Modified", "Expires")) for answer in answers}
+        times = {(response.this_update, response.next_update) for response in said + nonced}
+        assert len(headers) == 1 and len(times) == 1, (headers, times)
+        return answers[0].headers["ETag"], {answer.status_code for answer in answers}, {response.certificate_status for response in nonced}
+
+    good, codes, status = asked_by_turns()
+    assert good.startswith('W/"') and codes == {200} and status == {GOOD}
+    assert asked_by_turns(good)[:2] == (good, {304})
+    suite.revoke(leaf.serial)
+    for url in urls:
+        wait_for(lambda u=url: status_at(u, body).certificate_status == REVOKED, 1, "the revocation is seen")
+    revoked, codes, status = asked_by_turns(good)
+    assert revoked != good and codes == {200} and status == {REVOKED}
+    assert asked_by_turns(revoked)[1] == {304}
+
+
 def test_unspecified_is_said_by_giving_no_reason(suite, issuer, leaf):
     suite.revoke(leaf.serial, "unspecified")
     response = status_at(suite.http, ask_for(leaf.certificate, issuer))
@@ -260,18 +323,22 @@ def test_unspecified_is_said_by_giving_no_reason(suite, issuer, leaf):
 
 
 def test_suspended_is_revoked_with_hold_and_reinstated_is_good(suite, issuer, leaf):
-    body = ask_for(leaf.certificate, issuer)
+    body, times = ask_for(leaf.certificate, issuer), []
 
     def change(verb):
         answer = suite.api("POST", f"/v1/certificates/{leaf.serial}/{verb}", json={})
         assert answer.status_code == 200, answer.text
 
+    times.append(status_at(suite.http, body).this_update)
     assert status_at(suite.http, body).certificate_status == GOOD
     change("suspend")
     wait_for(lambda: status_at(suite.http, body).certificate_status == REVOKED, 1, "the suspension is seen")
     assert status_at(suite.http, body).revocation_reason == x509.ReasonFlags.certificate_hold
+    times.append(status_at(suite.http, body).this_update)
     change("reinstate")
     wait_for(lambda: status_at(suite.http, body).certificate_status == GOOD, 1, "the reinstatement is seen")
+    times.append(status_at(suite.http, body).this_update)
+    assert times == sorted(times)
 
 
 # --- HTTP ------------------------------------------------------------------------------------------------------------------------
@@ -295,6 +362,18 @@ def test_get_answers_may_be_cached_by_http(suite, issuer, steady):
     assert again.status_code == 304 and again.content == b""
     head = HTTP.head(url, timeout=15)
     assert head.status_code == 200 and int(head.headers["Content-Length"]) == len(answer.content)
+
+
+def test_haproxy_says_who_asks_whatever_the_client_claims(suite, instances):
+    """It sets X-Forwarded-For: a field that the client sends reaches no log."""
+    trace = uuid.uuid4().hex
+    headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "X-Forwarded-For": "203.0.113.66", "Content-Type": REQUEST_TYPE}
+
+    def told():
+        assert HTTP.post(suite.http + "/ocsp", data=b"no request", headers=headers, timeout=15).status_code == 200
+        return [line["msg"] for instance in instances for line in suite.log(instance) if line.get("trace_id") == trace]
+    lines = wait_for(told, 20, "the refusal in a responder's log (at most ten a second are told)")
+    assert all("malformed OCSP request from 127.0.0.1:" in line for line in lines), lines
 
 
 def test_what_is_for_one_client_may_not_be_cached(suite, issuer, steady):
@@ -336,6 +415,7 @@ def bad_requests(good):
         ("a certificate request's type", good, "application/pkcs10", "content-type"),
         ("JSON", b'{"a": 1}', "application/json", "content-type"),
         ("no type", good, None, "content-type"),
+        ("hash parameters that are no NULL", good.replace(b"\x05\x00", b"\x04\x00", 1), REQUEST_TYPE, "der"),
         ("over the cap", good + b"\0" * 17000, REQUEST_TYPE, "too-large"),
         ("far over the cap", b"\x30" * 3000000, REQUEST_TYPE, "too-large"),
     ]
@@ -398,6 +478,10 @@ def test_memory_stays_flat_under_bad_input(suite, instances, issuer, steady):
 # --- its dependencies -------------------------------------------------------------------------------------------------------------
 
 
+def summary(suite, instance):
+    return suite.operations(instance, "/readyz").json()["summary"]
+
+
 def shut_out(suite):
     """The database no longer takes ocsp's role, and its connections are gone."""
     suite.psql("ALTER ROLE chancery_ocsp NOLOGIN")
@@ -405,11 +489,10 @@ def shut_out(suite):
 
 
 def let_in(suite, instances):
-    """Takes it again; returns when every responder is ready and HAProxy has seen that."""
+    """Takes it again; returns when every responder has it again."""
     suite.psql("ALTER ROLE chancery_ocsp LOGIN")
     for instance in instances:
-        suite.wait_ready(instance)
-    wait_for(lambda: post(suite.http, b"").status_code == 200, 20, "HAProxy uses the responders again")
+        wait_for(lambda: summary(suite, instance) == "", 30, f"{instance} to be well")
 
 
 def test_without_its_database_it_serves_what_it_has_and_says_so(suite, instances, issuer, steady, leaf):
@@ -419,9 +502,10 @@ def test_without_its_database_it_serves_what_it_has_and_says_so(suite, instances
     status_at(url, cached)
     shut_out(suite)
     try:
-        wait_for(lambda: not suite.is_ready(instance), 10, "readiness tells")
-        waiting = suite.operations(instance, "/readyz").json()["waiting_for"]
-        assert [row["name"] for row in waiting] == ["database"]
+        wait_for(lambda: "database: away" in summary(suite, instance), 20, "readiness tells")
+        assert suite.is_ready(instance)  # HAProxy goes on asking it
+        conditions = suite.operations(instance, "/readyz").json()["conditions"]
+        assert [row["name"] for row in conditions if row["state"] != "ok"] == ["database"]
         assert status_at(url, cached).certificate_status == GOOD
         assert read(post(url, fresh)).response_status == TRY_LATER
         # A serial that nobody issued needs no database.
@@ -438,7 +522,7 @@ def test_a_revocation_while_the_database_was_away_is_seen_when_it_is_back(suite,
     assert status_at(url, body).certificate_status == GOOD
     shut_out(suite)
     try:
-        wait_for(lambda: not suite.is_ready(instances[0]), 10, "readiness tells")
+        wait_for(lambda: "database: away" in summary(suite, instances[0]), 20, "readiness tells")
         suite.revoke(leaf.serial)
         assert status_at(url, body).certificate_status == GOOD
     finally:

@@ -48,7 +48,7 @@ def action(suite, action_id):
 def make_ca(suite, document):
     """Two officers take turns; each run goes on from where the last stopped."""
     for officer in ("officer", "officer-2", "officer"):
-        done = as_officer(suite, officer, "ca", "create", document, "--json")
+        done = as_officer(suite, officer, "ca", "create", "--yes", document, "--json")
         if done.code == 0:
             return json.loads(done.out)
         assert done.code == UNAVAILABLE, done.err
@@ -70,7 +70,7 @@ def test_one_officer_alone_makes_neither_key_nor_certificate(suite, document):
     name = document.read_text().split()[1]
     keys = suite.psql("SELECT count(*) FROM keys")
     for _ in range(2):  # running it again does not count twice
-        done = as_officer(suite, "officer", "ca", "create", document)
+        done = as_officer(suite, "officer", "ca", "create", "--yes", document)
         assert done.code == UNAVAILABLE
         assert "generate-key waits for officers: 1 of 2 approved it (officer)" in done.err
     assert suite.psql("SELECT count(*) FROM keys") == keys
@@ -79,10 +79,10 @@ def test_one_officer_alone_makes_neither_key_nor_certificate(suite, document):
     # The second officer approves by the action's id alone; then there is a key, and the certificate waits.
     key_action = waiting_action(done.err)
     assert key_action in as_officer(suite, "officer-2", "approve").out
-    approved = as_officer(suite, "officer-2", "approve", key_action, "--json")
-    assert approved.code == 0 and f"label: {name}\n" in approved.err
+    approved = as_officer(suite, "officer-2", "approve", "--yes", key_action, "--json")
+    assert approved.code == 0 and re.search(rf"^  label +{name}$", approved.err, re.M)
     assert json.loads(approved.out)["state"] == "approved"
-    done = as_officer(suite, "officer", "ca", "create", document)
+    done = as_officer(suite, "officer", "ca", "create", "--yes", document)
     assert done.code == UNAVAILABLE and "ca-certificate waits for officers: 1 of 2" in done.err
     assert json.loads(suite.cli("ca", "show", name, "--json").out)["state"] == "pending"
     tbs_action = waiting_action(done.err)
@@ -92,28 +92,32 @@ def test_one_officer_alone_makes_neither_key_nor_certificate(suite, document):
     assert refused.status_code == 403 and "generate-key" in refused.json()["detail"]
 
     # Another officer than the first two may be the second one.
-    done = as_officer(suite, "officer-3", "ca", "create", document, "--json")
+    done = as_officer(suite, "officer-3", "ca", "create", "--yes", document, "--json")
     assert done.code == 0 and json.loads(done.out)["state"] == "active"
     assert action(suite, tbs_action)["approved_by"] == ["officer", "officer-3"]
     wait_for(lambda: {event["details"]["officer"] for event in events(suite, type="action.approved", subject=tbs_action)}
              == {"officer", "officer-3"}, 10, "both approvals in the audit log")
+    for event in events(suite, type="action.approved", subject=tbs_action):  # not the gateway, which brought it
+        assert event["actor"] == event["details"]["officer"] and event["details"]["through"] == "gateway/gateway-1"
+    for kind in ("action.proposed", "action.used"):
+        assert {event["actor"] for event in events(suite, type=kind, subject=tbs_action)} == {"officer"}
 
 
 def test_it_can_wait_for_the_others(suite, document):
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(as_officer, suite, "officer", "ca", "create", document, "--wait", "--json")
+        waiting = pool.submit(as_officer, suite, "officer", "ca", "create", "--yes", document, "--wait", "--json")
         for _ in range(2):  # the key, then the certificate
             mine = wait_for(lambda: [one for one in suite.api("GET", "/v1/actions?state=open").json()["actions"]
                                      if one["approved_by"] == ["officer"] and document.read_text().split()[1] in one["document"]],
                             20, "an action that one officer approved")
-            assert as_officer(suite, "officer-2", "approve", mine[0]["id"]).code == 0
+            assert as_officer(suite, "officer-2", "approve", "--yes", mine[0]["id"]).code == 0
         assert waiting.result(30).code == 0
 
 
 def test_check_signs_nothing(suite, document):
     done = as_officer(suite, "officer", "ca", "create", "--check", document)
     assert done.code == 0
-    action_id = re.search(r"^id: ([0-9a-f]{32})$", done.err, re.M)[1]
+    action_id = re.search(r"^  action +([0-9a-f]{32})$", done.err, re.M)[1]
     assert as_officer(suite, "officer", "approve", "--check", action_id).code == 0
     assert action(suite, action_id)["approved_by"] == []
 
@@ -135,18 +139,18 @@ def test_an_officers_key_may_be_in_a_token(suite, document, tmp_path, monkeypatc
     certificate, key = suite.client("officer-2")
     uri, environment = smart_card(tmp_path, key, "officer 2")
     monkeypatch.setenv("SOFTHSM2_CONF", environment["SOFTHSM2_CONF"])
-    waits = as_officer(suite, "officer", "ca", "create", document)
+    waits = as_officer(suite, "officer", "ca", "create", "--yes", document)
     action_id = waiting_action(waits.err)
-    done = as_officer(suite, "officer", "approve", action_id, "--officer-cert", certificate, "--officer-key", uri)
+    done = as_officer(suite, "officer", "approve", "--yes", action_id, "--officer-cert", certificate, "--officer-key", uri)
     assert done.code == 0, done.err
     assert action(suite, action_id)["approved_by"] == ["officer", "officer-2"]
     for wrong, said in ((uri.replace("officer%202", "nobody"), "no private key 'nobody'"), (uri.replace("card", "cord"), "no token 'cord'"),
                         (uri.replace("officer%202", "officer%2"), "not percent-encoded"), (uri.split("&")[0], "names no pin-source")):
-        failed = as_officer(suite, "officer", "approve", action_id, "--officer-cert", certificate, "--officer-key", wrong)
+        failed = as_officer(suite, "officer", "approve", "--yes", action_id, "--officer-cert", certificate, "--officer-key", wrong)
         assert failed.code != 0 and said in failed.err, failed.err
     (tmp_path / "pin").chmod(0o600)
     (tmp_path / "pin").write_text("000000")
-    failed = as_officer(suite, "officer", "approve", action_id, "--officer-cert", certificate, "--officer-key", uri)
+    failed = as_officer(suite, "officer", "approve", "--yes", action_id, "--officer-cert", certificate, "--officer-key", uri)
     assert failed.code == DENIED and "refused the log-in" in failed.err
 
 
@@ -180,10 +184,10 @@ def test_the_quorum_changes_with_the_approvals_of_the_one_in_force(suite, docume
     waits = suite.cli("quorum", "change", file)
     assert waits.code == UNAVAILABLE and "change-quorum waits for officers: 0 of 2 approved it" in waits.err
     change = waiting_action(waits.err)
-    assert as_officer(suite, "officer-3", "approve", change).code == 0
+    assert as_officer(suite, "officer-3", "approve", "--yes", change).code == 0
     assert suite.cli("quorum", "change", file).code == UNAVAILABLE
     assert json.loads(suite.cli("quorum", "show", "--json").out) == before
-    assert as_officer(suite, "officer", "approve", change).code == 0
+    assert as_officer(suite, "officer", "approve", "--yes", change).code == 0
     done = suite.cli("quorum", "change", file, "--json")
     assert done.code == 0, done.err
     after = json.loads(done.out)
@@ -193,9 +197,9 @@ def test_the_quorum_changes_with_the_approvals_of_the_one_in_force(suite, docume
     assert changed["details"] == {"version": "2", "approved_by": "officer-3 officer"}
 
     # 2. Who left approves nothing any more, and is told so; one officer is enough now.
-    done = as_officer(suite, "officer-3", "ca", "create", document)
+    done = as_officer(suite, "officer-3", "ca", "create", "--yes", document)
     assert done.code == DENIED and "'officer-3' is not one of the quorum's 2 officers" in done.err
-    assert as_officer(suite, "officer", "ca", "create", document).code == 0
+    assert as_officer(suite, "officer", "ca", "create", "--yes", document).code == 0
     end = time.monotonic() + 10
     while not (refused := [event for event in events(suite, type="vault.refused") if event["details"]["reason"] == "approval-officer"]):
         assert time.monotonic() < end, "the refusal is not in the audit log"

@@ -4,6 +4,7 @@ Replicas share the work, make no CRL number twice and answer a repeated request 
 import concurrent.futures
 import os
 import pathlib
+import shutil
 import socket
 import stat
 import subprocess
@@ -93,20 +94,20 @@ def test_the_environment_file_has_what_clients_need(mine):
     assert pathlib.Path(mine.env["CHANCERY_CHAIN"]).read_text().count("BEGIN CERTIFICATE") == 2
 
 
-def test_each_daemon_runs_as_its_own_user_and_only_the_vault_can_read_the_pins(mine):
+def test_each_daemon_and_each_hsm_has_its_own_user_and_an_hsms_alone_can_read_its_pin(mine):
     users = set()
-    for instance in mine.instances():
+    for instance in mine.instances() + ["hsm-a", "hsm-b"]:
         status = pathlib.Path(f"/proc/{mine.pid(instance)}/status").read_text()
         user = next(line.split()[1] for line in status.splitlines() if line.startswith("Uid:"))
         assert user != "0", f"{instance} runs as root"
         users.add(user)
-    assert len(users) == len(mine.instances())
+    assert len(users) == len(mine.instances()) + 2
     for name in ("a", "b"):
         pin = mine.dir / "hsm" / name / "pin"
         assert stat.S_IMODE(pin.stat().st_mode) == 0o400
-        for user in ("chancery-issuer", "chancery-ocsp", "postgres", "nobody"):
+        for user in ("chancery-hsm-a", "chancery-hsm-b", "chancery-vault", "chancery-issuer", "chancery-ocsp", "postgres", "nobody"):
             done = subprocess.run(["chpst", "-u", user, "cat", pin], capture_output=True, check=False)
-            assert done.returncode != 0, f"{user} can read {pin}"
+            assert (done.returncode == 0) == (user == f"chancery-hsm-{name}"), f"{user} and {pin}"
 
 
 def test_both_hsms_hold_every_key(mine):
@@ -125,26 +126,42 @@ def test_no_daemon_but_haproxy_listens_beyond_loopback(mine):
 def test_a_second_run_on_a_live_suite_continues_it(mine):
     issued = mine.issue()
     mine.revoke(issued["serial"])
-    before, pids = Memory(mine), {name: mine.pid(name) for name in mine.instances()}
+    names = mine.instances() + ["hsm-a", "hsm-b"]
+    before, pids = Memory(mine), {name: mine.pid(name) for name in names}
     out = mine.start().out
     Memory(mine).assert_kept(Memory(mine))
     before.assert_kept(Memory(mine))
-    assert {name: mine.pid(name) for name in mine.instances()} == pids, "a daemon was restarted though nothing had changed"
+    assert {name: mine.pid(name) for name in names} == pids, "a daemon was restarted though nothing had changed"
     assert "audit log verified" in out
 
 
 def test_stopped_and_started_again_nothing_is_lost(mine):
     issued = mine.issue()
     before = Memory(mine)
-    assert mine.quickstart("--status").code == 0
+    said = mine.quickstart("--status")
+    assert said.code == 0 and "3 custodians' shares" in said.out, said.out
     mine.stop()
     assert processes_of(mine) == []
     assert mine.quickstart("--status", check=False).code == 3
     assert "was not running" in mine.stop().out
-    mine.start()
+    assert "3 custodians' shares" in mine.start().out
     before.assert_kept(Memory(mine))
     assert mine.api("GET", f"/v1/certificates/{issued['serial']}").json()["status"] == "issued"
     assert mine.cli("audit", "verify").code == 0
+
+
+def test_custodians_shares_that_lie_here_are_told_of_until_they_are_moved(mine, tmp_path):
+    lines = [line.split() for line in mine.quickstart("--status").out.splitlines() if line.strip().startswith("mv ")]
+    assert len(lines) == 3
+    moved = []
+    try:
+        for command in lines:  # as told, but for the place
+            subprocess.run([*command[:-1], tmp_path], check=True)
+            moved.append(pathlib.Path(command[1]))
+        assert "custodians' shares" not in mine.quickstart("--status").out
+    finally:
+        for path in moved:
+            shutil.move(tmp_path / path.name, path)
 
 
 def test_suites_live_side_by_side(mine, suite):

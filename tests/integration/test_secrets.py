@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nothing secret where it can be read: PINs and custodians' shares are in no log, argument, environment or memory image of the vault
 and its workers after start, core dumps are off, and memory is not swapped."""
+import os
 import pathlib
+import subprocess
 
 import pytest
 
@@ -106,3 +108,29 @@ def test_secret_files_are_their_owners_alone(vault):
     for hsm in vault.hsms:
         for kind in ("pin", "so-pin"):
             assert (vault.dir / "hsm" / hsm / kind).stat().st_mode & 0o077 == 0
+
+
+def probe(vault, *words):
+    """secretprobe as the gateway."""
+    return [str(word) for word in (lone.BUILD / "tests" / "secretprobe", vault.dir / "identity" / "gateway-1", vault.dir / "pki" / "system-ca.pem",
+                                   f"127.0.0.1:{vault.port}", "default", *words)]
+
+
+def test_what_was_opened_is_in_no_memory(vault):
+    """Neither the vault's (its buffers of the reply, the transport's), nor a worker's, nor that of who asked, once they are done with it."""
+    secret = os.urandom(40)
+    sealed = subprocess.run(probe(vault, "seal", "memory", secret.hex()), capture_output=True, text=True, check=True).stdout.strip()
+    vault.stop()  # with what Seal's request left there
+    vault.start()
+    with subprocess.Popen(probe(vault, "hold", "memory", sealed), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as asker:
+        assert asker.stdout.readline() == "opened\n"
+        seen = 0
+        for name, pid in {**processes(vault), "who asked": asker.pid}.items():
+            for mapping, octets in memory(pid):
+                seen += len(octets)
+                assert secret not in octets and secret[:16] not in octets, f"the secret is in the memory of {name}: {mapping}"
+        assert seen > 1 << 20
+        asker.stdin.close()
+        assert asker.wait(30) == 0
+    opened = subprocess.run(probe(vault, "open", "memory", sealed), capture_output=True, text=True, check=True).stdout.strip()
+    assert opened == secret.hex(), "it was the right one"

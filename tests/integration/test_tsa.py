@@ -324,18 +324,29 @@ def test_memory_stays_flat_under_bad_input(stamping):
 # --- certificates, clock, vault ---------------------------------------------------------------------------------------------------------------
 
 def test_certificates_are_followed(stamping):
-    """An expired one is no longer used within seconds, one that is there again is."""
+    """An expired one is no longer used within seconds, which /readyz says; one that is there again is. The issuer, which would make
+    another, is away."""
     rows = stamping.psql("SELECT ca_id, key_id, not_before, not_after FROM service_certificates WHERE kind = 'tsa'")
     assert rows
+    url = "http://" + stamping.config("tsa-1")["http"]["listen"] + "/tsa"
+
+    def ask():
+        return requests.post(url, data=GOOD, headers={"Content-Type": QUERY}, timeout=30)
+    stamping.sv("down", "issuer-1")
     try:
         stamping.psql("UPDATE service_certificates SET not_after = now() - interval '1 second' WHERE kind = 'tsa'")
-        wait_for(lambda: parsed(post(stamping, GOOD))["status"]["status"].native == "rejection", 10, "no certificate to be used")
-        assert failure_of(post(stamping, GOOD)) == "systemFailure"
+        wait_for(lambda: parsed(ask())["status"]["status"].native == "rejection", 10, "no certificate to be used")
+        assert failure_of(ask()) == "systemFailure"
+        wait_for(lambda: not stamping.is_ready("tsa-1"), 5, "readiness tells")
+        assert "its certificate has ended" in stamping.operations("tsa-1", "/readyz").text
         assert stamping.metrics("tsa-1")["chancery_tsa_certificate_not_after_timestamp_seconds"] == 0
     finally:
         for ca_id, key_id, not_before, not_after in rows:
             stamping.psql("UPDATE service_certificates SET not_after = %s WHERE kind = 'tsa' AND ca_id = %s AND key_id = %s AND not_before = %s",
                           (not_after, ca_id, key_id, not_before))
+        stamping.sv("up", "issuer-1")
+    stamping.wait_ready("issuer-1")
+    wait_for(lambda: post(stamping, GOOD).headers.get("Content-Type") == REPLY, 30, "HAProxy uses the tsa again")
     wait_for(lambda: parsed(post(stamping, GOOD))["status"]["status"].native == "granted", 10, "the certificate to be used again")
 
 
@@ -349,12 +360,13 @@ def reconfigured(suite, instance, **changes):
 
 
 def test_a_clock_that_nobody_vouches_for_is_refused_where_configured(stamping):
-    """No kernel vouches for its clock within a millisecond."""
+    """No kernel vouches for its clock within a millisecond. /readyz says so, so that HAProxy asks another."""
     old = reconfigured(stamping, "tsa-1", require_synchronised_clock=True, maximum_clock_error="1ms")
     try:
-        stamping.wait_ready("tsa-1")
-        wait_for(lambda: post(stamping, GOOD).headers.get("Content-Type") == REPLY, 60, "tsa-1 to answer through HAProxy")
-        assert failure_of(post(stamping, GOOD)) == "timeNotAvailable"
+        wait_for(lambda: "the clock is not synchronised" in stamping.why_not_ready("tsa-1"), 30, "/readyz to say it")
+        url = "http://" + stamping.config("tsa-1")["http"]["listen"] + "/tsa"
+        answer = requests.post(url, data=GOOD, headers={"Content-Type": QUERY}, timeout=30)
+        assert failure_of(answer) == "timeNotAvailable"
         assert "chancery_tsa_clock_synchronised" in stamping.metrics("tsa-1")
         assert "chancery_tsa_clock_maximum_error_microseconds" in stamping.metrics("tsa-1")
     finally:
@@ -366,16 +378,23 @@ def test_a_clock_that_nobody_vouches_for_is_refused_where_configured(stamping):
 
 
 def test_without_the_vault_there_are_no_tokens_and_with_it_there_are_again(stamping):
+    url = "http://" + stamping.config("tsa-1")["http"]["listen"] + "/tsa"
+
+    def ask(body):
+        return requests.post(url, data=body, headers={"Content-Type": QUERY}, timeout=30)
+
     stamping.sv("down", "vault-1")
     try:
         begun = time.monotonic()
-        assert failure_of(post(stamping, GOOD)) == "systemFailure"
+        assert failure_of(ask(GOOD)) == "systemFailure"
         assert time.monotonic() - begun < 15
-        assert failure_of(post(stamping, b"rubbish")) == "badDataFormat"
+        assert failure_of(ask(b"rubbish")) == "badDataFormat"
+        wait_for(lambda: not stamping.is_ready("tsa-1"), 10, "readiness tells, for HAProxy to ask another")
     finally:
         stamping.sv("up", "vault-1")
     stamping.wait_ready("vault-1")
-    wait_for(lambda: parsed(post(stamping, GOOD))["status"]["status"].native == "granted", 30, "tokens again")
+    wait_for(lambda: post(stamping, GOOD).headers["Content-Type"] == REPLY, 30, "tsa-1 to answer through HAProxy")
+    granted(post(stamping, GOOD))
 
 
 def test_two_instances_share_the_work_and_no_serial_number(two_replicas):

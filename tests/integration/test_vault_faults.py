@@ -13,6 +13,7 @@ import pytest
 
 from conftest import wait_for
 from lone_vault import LoneVault, SecondVault, response_data
+from vault_load import VaultLoad
 
 SECONDS = int(os.environ.get("CHANCERY_FAULT_SECONDS", "30"))
 RATE = int(os.environ.get("CHANCERY_FAULT_RATE", "300"))  # signatures a second
@@ -48,28 +49,8 @@ class ServedHsm:
             self.process = None
 
 
-class Load:
-    """vaultprobe load for SECONDS in the background."""
-
-    def __init__(self, vault, key, *ports, seconds=SECONDS):
-        words = [word for port in ports for word in ("--vault", f"127.0.0.1:{port}")]
-        tbs = vault.file(response_data(key))
-        self.began, self.seconds = time.monotonic(), seconds
-        self.process = subprocess.Popen(vault.probe_command("ocsp", "load", key["key_id"], "ocsp", tbs, "--seconds", seconds,
-                                                            "--callers", CALLERS, "--rate", RATE, *words),
-                                        stdout=subprocess.PIPE, text=True)
-
-    def until(self, share):
-        """Sleeps to that share of the run."""
-        time.sleep(max(0.0, self.began + share * self.seconds - time.monotonic()))
-
-    def left(self):
-        return self.began + 0.9 * self.seconds - time.monotonic()
-
-    def finish(self):
-        out, _ = self.process.communicate(timeout=self.seconds + 120)
-        assert self.process.returncode == 0, "vaultprobe: a sanitizer's finding, or no answer at all"
-        return json.loads(out)
+def start_load(vault, key, *ports, seconds=SECONDS):
+    return VaultLoad(vault, key, *ports, seconds=seconds, callers=CALLERS, rate=RATE)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +73,7 @@ def key(vault):
 @pytest.fixture(scope="module")
 def calm(vault, key):
     """The latency with nothing wrong."""
-    seen = Load(vault, key, seconds=min(5, SECONDS)).finish()
+    seen = start_load(vault, key, seconds=min(5, SECONDS)).finish()
     assert seen["errors"] == 0, seen
     return seen
 
@@ -103,7 +84,7 @@ def load(vault, key, calm):
 
     def start(*ports):
         wait_for(lambda: all(state == "up" for state in vault.states().values()), 60, "all HSMs up before the load")
-        running.append(Load(vault, key, *ports))
+        running.append(start_load(vault, key, *ports))
         running[-1].until(0.1)
         return running[-1]
 
@@ -205,7 +186,8 @@ def test_an_hsm_behind_p11_kit_is_stopped_killed_and_returns(vault, key, load, j
     hsm = ServedHsm(vault)
     before = (vault.dir / "vault.yaml").read_text()
     config = json.loads(before)
-    config["hsms"][1].update(module=P11_KIT_MODULE, environment=[f"P11_KIT_SERVER_ADDRESS=unix:path={hsm.socket}"])
+    config["hsms"][1].update(module=P11_KIT_MODULE, environment=[f"P11_KIT_SERVER_ADDRESS=unix:path={hsm.socket}"],
+                             unix_sockets=True)
     vault.stop()
     (vault.dir / "vault.yaml").write_text(json.dumps(config))
     hsm.start()

@@ -11,6 +11,8 @@ import urllib.request
 import uuid
 
 import pytest
+from asn1crypto import keys, x509 as asn1_x509
+from cryptography import x509
 from cryptography.hazmat.primitives import keywrap, serialization
 
 import lone_vault as lone
@@ -114,8 +116,12 @@ EDITS = {
     "approvals_required": "1",
     "audit_mode": "'each'",
     "state_changed_at": "now()",
+    "extra_extensions": "'{1.2.3.4}'",
+    "signatures_unverified": "true",
 }
-UNSEALED = {"key_id", "last_number", "last_tbs_sha256", "number_seal", "wrapped_key"}
+# compromised_at only remembers when the state, which is sealed, became compromised.
+UNSEALED = {"key_id", "last_number", "last_tbs_sha256", "number_seal", "wrapped_key", "compromised_at",
+            "generated_told"}  # that the audit log was told of it: an edit can only have it told again
 
 
 def test_every_column_is_tried(vault):
@@ -368,6 +374,36 @@ def test_a_caller_has_its_quota_at_all_vaults(vault):
         assert "caller 'ocsp/ocsp-1': its quota of 10 signatures at once and 1 an hour" in results[-1]["message"]
 
 
+def test_what_a_quota_refuses_is_taken_of_no_other(vault):
+    """Twenty CRLs, of which the caller's own quota refuses all but two: the key's and the service's quota lose two."""
+    ca = vault.make_ca("Thrifty CA")
+    quotas = [{"caller": "crl", "purpose": "crl", "burst": 10, "per_hour": 1}, {"caller": "crl/crl-1", "purpose": "crl", "burst": 2, "per_hour": 1}]
+    with_officer(vault, "set-policy", ca["key_id"], "--quota-burst", "10", "--quota-per-hour", "1")
+    with second_vault(vault, caller_quotas=quotas) as port:
+        vault.port = port
+        results = vault.sign("crl", ca["key_id"], "crl", *[crl_tbs(ca["name"], number) for number in range(1, 21)])
+        assert signed(results) == 2
+        assert "caller 'crl/crl-1': its quota of 2 signatures" in results[-1]["message"]
+        left = float(vault.psql("SELECT tokens FROM quotas WHERE caller = 'crl'"))
+        assert 7 <= left <= 8.1, left  # two are spent, one may be in the vault's hand
+        assert signed(vault.sign("issuer", ca["key_id"], "end-entity-certificate", *[end_entity_tbs(ca["name"])] * 12)) == 8
+
+
+def test_making_keys_has_a_quota(vault):
+    vault.generate("issuer", "ecdsa-p256", "ocsp")  # the row is there, of the default: what the second vault allows is less
+    with second_vault(vault, caller_quotas=[{"caller": "issuer", "purpose": "generate-key", "burst": 2, "per_hour": 60}]) as port:
+        vault.port = port
+        message_id = uuid.uuid4().hex
+        first = vault.generate("issuer", "ecdsa-p256", "ocsp", "--message-id", message_id)
+        assert first["code"] == 0
+        assert vault.generate("issuer", "ecdsa-p256", "ocsp", "--message-id", message_id)["key_id"] == first["key_id"]  # costs nothing more
+        assert vault.generate("issuer", "ecdsa-p256", "ocsp")["code"] == 0
+        refused = vault.generate("issuer", "ecdsa-p256", "ocsp")
+        assert refused["code"] == EXHAUSTED, refused
+        assert "caller 'issuer': its quota of 2 keys at once and 60 an hour is used up for purpose 'generate-key'" in refused["message"]
+    vault.psql("UPDATE quotas SET tokens = 1000 WHERE caller = 'issuer' AND purpose = 0")  # for the tests that follow
+
+
 def test_a_quota_for_what_a_caller_never_asks_stops_the_vault(vault):
     config = json.loads((vault.dir / "vault.yaml").read_text())
     config["caller_quotas"] = [{"caller": "crl", "purpose": "ocsp", "burst": 10, "per_hour": 1}]
@@ -453,7 +489,7 @@ def test_an_action_that_was_used_activates_no_second_time(vault):
 def test_a_way_that_there_is_not_is_refused(vault):
     key = vault.generate("issuer", "ecdsa-p256", "ocsp")
     done = with_officer_refused(vault, "destroy", key["key_id"])
-    assert "is active: it may become suspended, compromised, retired, not destroyed" in done.stderr
+    assert "is active: it may become suspended, compromised, retired, stopped, not destroyed" in done.stderr
     assert state_of(vault, key) == "active"
 
 
@@ -484,6 +520,36 @@ def test_no_certificate_is_made_for_a_compromised_key(vault):
     assert result["code"] == CONFLICT and "is compromised: no certificate is made for it" in result["message"], result
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_compromised_tsas_key_is_certified_in_no_form(vault, compressed):
+    """By an issuer that does not look at the table of compromised keys: whose, tells the vault."""
+    root = vault.make_ca("Stamping Root")
+    tsa = vault.generate("issuer", "ecdsa-p256", "timestamp", "--policy", "1.2.3")
+    assert tsa["code"] == 0, tsa
+    tbs = tsa_tbs(root["name"], tsa, compressed)
+    assert vault.sign("issuer", root["key_id"], "end-entity-certificate", tbs)["code"] == 0
+    assert command(vault, "compromise", tsa["key_id"]).returncode == 0
+    result = vault.sign("issuer", root["key_id"], "end-entity-certificate", tbs)
+    assert result["code"] == CONFLICT and "is compromised: no certificate is made for it" in result["message"], result
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_cas_own_key_is_certified_in_no_form(vault, compressed):
+    root = vault.make_ca("Own Root")
+    result = vault.sign("issuer", root["key_id"], "end-entity-certificate", tsa_tbs(root["name"], root, compressed))
+    assert result["code"] == DENIED and "is the issuing CA's own" in result["message"], result
+
+
+def tsa_tbs(issuer, key, compressed):
+    """A time-stamping authority's certificate, with its point written as RFC 5480 §2.2 has it, in one of the two forms."""
+    usage = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.TIME_STAMPING])
+    tbs = asn1_x509.TbsCertificate.load(end_entity_tbs(issuer, more=[usage]))
+    form = serialization.PublicFormat.CompressedPoint if compressed else serialization.PublicFormat.UncompressedPoint
+    point = lone.public_key(key).public_bytes(serialization.Encoding.X962, form)
+    tbs["subject_public_key_info"]["public_key"] = keys.ECPointBitString(point)
+    return tbs.dump(force=True)
+
+
 def test_a_pre_active_key_is_activated_by_officers(vault):
     key = vault.generate("issuer", "ecdsa-p256", "ocsp", "--pre-active")
     with_officer(vault, "activate", key["key_id"])
@@ -499,12 +565,13 @@ def test_who_is_neither_gateway_nor_operator_changes_no_state(vault, service):
 
 
 def objects_of(vault, hsm):
-    """What another program sees in a token."""
+    """What another program sees in a token, but for the marks: how far a destroyed key's row had come is not forgotten."""
     pin = (vault.dir / "hsm" / hsm / "pin").read_text().strip()
     environment = {**os.environ, "SOFTHSM2_CONF": str(vault.dir / "hsm" / hsm / "softhsm2.conf"), "GNUTLS_PIN": pin}
     done = subprocess.run(["p11tool", "--provider", "/usr/lib/softhsm/libsofthsm2.so", "--login", "--list-all", f"pkcs11:token=chancery-{hsm}"],
                           capture_output=True, text=True, timeout=60, env=environment, check=False)
-    return done.stdout.lower().replace(":", "").replace("%", "")
+    objects = re.split(r"^Object \d+:", done.stdout, flags=re.M)
+    return "".join(one for one in objects if "chancery-mark/" not in one).lower().replace(":", "").replace("%", "")
 
 
 def test_a_destroyed_key_is_gone_from_both_tokens_and_the_database(vault):
@@ -577,9 +644,9 @@ def key_for(vault, order):
 def test_an_identity_alone_does_not_do_what_needs_officers(vault, order):
     key_id = key_for(vault, order)
     before = vault.psql(f"SELECT * FROM keys WHERE key_id = '{key_id}'")
-    for sender in ("operator", "gateway"):
+    for sender, why in (("operator", "this needs officers' approval"), ("gateway", "service 'gateway' may not send")):
         result = vault.probe(sender, *ORDERS[order](key_id))[0]
-        assert result["code"] == DENIED and "this needs officers' approval" in result["message"], result
+        assert result["code"] == DENIED and why in result["message"], result
     for fields in ({"key": key_id, "policy-version": 1, "from": "active", "to": "suspended"},  # approved, and another thing
                    {"key": uuid.uuid4().hex, "policy-version": 1, "from": "active", "to": "retired"}):
         action = vault.approved("change-key-state", fields, service="operator")
@@ -588,6 +655,19 @@ def test_an_identity_alone_does_not_do_what_needs_officers(vault, order):
     unapproved = vault.propose("operator", "export-key", {"key": key_id})["id"]
     assert vault.probe("operator", *ORDERS[order](key_id), "--action", unapproved)[0]["code"] == DENIED
     assert vault.psql(f"SELECT * FROM keys WHERE key_id = '{key_id}'") == before
+
+
+def test_a_person_alone_marks_a_key_as_compromised_and_the_event_says_who(vault):
+    """No daemon may: the gateway, which reads what strangers send, cannot end a key's life."""
+    key_id = key_for(vault, "retire")
+    for sender in ("gateway", "issuer"):
+        result = vault.probe(sender, "change-state", key_id, "compromised")[0]
+        assert result["code"] == DENIED and f"service '{sender}' may not send" in result["message"], result
+    alice = vault.dir / "identity" / "alice"
+    subprocess.run([BUILD / "bin/chancery", "system-ca", "issue", "--directory", vault.dir / "pki", "--service", "operator",
+                    "--instance", "alice", "--out", alice], check=True, timeout=60)
+    assert command(vault, "compromise", key_id, identity="alice").returncode == 0
+    assert re.search(rb"key\.state-changed.*?alice", vault.events(), re.S)
 
 
 def test_an_approval_is_used_once(vault):
@@ -612,6 +692,29 @@ def test_officers_change_what_limits_a_key(vault):
     time.sleep(1.1)
     assert signed(vault.sign("ocsp", key["key_id"], "ocsp", *[tbs] * 5)) == 3
     assert b"key.policy-changed" in vault.events()
+
+
+def test_officers_allow_a_key_an_extension_that_the_vault_does_not_know(vault):
+    ca = vault.make_ca("Extension CA")
+    tbs = end_entity_tbs(ca["name"], more=[x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.7"), b"\x05\x00")])
+    result = vault.sign("issuer", ca["key_id"], "end-entity-certificate", tbs)
+    assert result["code"] == DENIED and "extension 1.3.6.1.4.1.99999.7 is not signed" in result["message"], result
+    done = with_officer(vault, "set-policy", ca["key_id"], "--extra-extensions", "1.3.6.1.4.1.99999.7", "--json")
+    assert json.loads(done.stdout)["extra_extensions"] == ["1.3.6.1.4.1.99999.7"]
+    assert vault.sign("issuer", ca["key_id"], "end-entity-certificate", tbs)["code"] == 0
+    assert vault.psql(f"SELECT extra_extensions FROM keys WHERE key_id = '{ca['key_id']}'") == "{1.3.6.1.4.1.99999.7}"
+    vault.psql(f"UPDATE keys SET extra_extensions = '{{1.2.3.4}}' WHERE key_id = '{ca['key_id']}'")  # a database administrator
+    wait_for(lambda: "changed outside the vault" in vault.sign("issuer", ca["key_id"], "end-entity-certificate", tbs).get("message", ""), 5,
+             "an edited row to refuse")
+
+
+def test_officers_see_all_of_the_policy_that_a_new_one_replaces(vault):
+    key = vault.generate("issuer", "ecdsa-p256", "ocsp")
+    with_officer(vault, "set-policy", key["key_id"], "--extra-extensions", "1.3.6.1.4.1.99999.7", "--verify-signatures", "no")
+    back = command(vault, "set-policy", key["key_id"])
+    action = vault.probe("gateway", "action", re.search(r"chancery approve ([0-9a-f]{32})", back.stderr).group(1))[0]
+    replaces = re.search(r"^about-replaces: (.*)$", bytes.fromhex(action["document"]).decode(), re.M).group(1)
+    assert "verify-signatures no; extra-extensions 1.3.6.1.4.1.99999.7" in replaces, replaces
 
 
 def test_a_policy_that_was_not_approved_is_refused(vault):

@@ -5,9 +5,10 @@
  *
  *   <function>        what it does instead: "0x30" (answers that), "crash", "hang"; gone: as SoftHSM2 does
  *   <function>.calls  an octet for each call
- *   sessions          how many sessions the token announces and gives
- *   attribute-size    the length that C_GetAttributeValue says its first attribute has
- *   flags             added to CK_TOKEN_INFO.flags
+ *   wrong-signature   "last": the last octet of what C_Sign gives is another; "first": the first octet;
+ * "last-of-signatures": as "last", of what is longer than a MAC (HMAC-SHA-256: 32 octets) sessions how many
+ * sessions the token announces and gives attribute-size    the length that C_GetAttributeValue says its first
+ * attribute has flags             added to CK_TOKEN_INFO.flags
  */
 #include <p11-kit/pkcs11.h>
 
@@ -20,6 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define MAC_SIZE    32
 #define REAL_MODULE "/usr/lib/softhsm/libsofthsm2.so"
 
 static CK_FUNCTION_LIST *real;
@@ -157,6 +159,21 @@ static CK_RV sign_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OB
 	return rv != CKR_OK ? rv : real->C_SignInit(session, mechanism, key);
 }
 
+/* As a fault in the middle of the computation makes it (of RSA with CRT it gives the key away). */
+static CK_RV sign(CK_SESSION_HANDLE session, unsigned char *data, CK_ULONG size, unsigned char *signature,
+		  CK_ULONG *signature_size)
+{
+	CK_RV rv = real->C_Sign(session, data, size, signature, signature_size);
+	char text[64];
+
+	if (rv != CKR_OK || !signature || !*signature_size ||
+	    !read_control("wrong-signature", text, sizeof(text)) ||
+	    (strcmp(text, "last-of-signatures") == 0 && *signature_size <= MAC_SIZE))
+		return rv;
+	signature[strncmp(text, "first", 5) == 0 ? 0 : *signature_size - 1] ^= 0x01;
+	return rv;
+}
+
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
 {
 	CK_C_GetFunctionList get = NULL;
@@ -179,6 +196,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
 		faulty.C_FindObjectsInit = find_objects_init;
 		faulty.C_GetAttributeValue = get_attribute_value;
 		faulty.C_SignInit = sign_init;
+		faulty.C_Sign = sign;
 	}
 	*list = &faulty;
 	return CKR_OK;

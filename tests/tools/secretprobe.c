@@ -4,8 +4,8 @@
  * tests/integration/test_secrets_at_rest.py drives it; the answer is one line: hexadecimal data, or "error
  * CODE: text" and exit code 1.
  *
- *   secretprobe IDENTITY-DIR SYSTEM-CA HOST:PORT TENANT seal WHAT HEX | open WHAT HEX | reseal WHAT HEX |
- * rotate | random SIZE
+ *   secretprobe IDENTITY-DIR SYSTEM-CA HOST:PORT TENANT seal WHAT HEX | open WHAT HEX | hold WHAT HEX |
+ * reseal WHAT HEX | rotate | random SIZE
  */
 #include "number.h"
 #include "vaultclient/vaultclient.h"
@@ -32,13 +32,38 @@ static bool seal(const struct probe *probe, struct ch_bytes *out, struct ch_erro
 
 static bool open_it(const struct probe *probe, struct ch_bytes *out, struct ch_error *err)
 {
+	CH_AUTO(ch_secret) plaintext = CH_NONE;
 	CH_AUTO(ch_bytes) in = CH_NONE;
 	bool outdated = false;
 
-	if (!ch_unhex(probe->data, &in, err) ||
-	    !ch_vault_open(probe->vault, &probe->context, probe->what, ch_view_of(&in), &outdated, out, err))
+	if (!ch_unhex(probe->data, &in, err) || !ch_vault_open(probe->vault, &probe->context, probe->what,
+							       ch_view_of(&in), &outdated, &plaintext, err))
 		return false;
 	printf("%s", outdated ? "outdated " : "");
+	*out = ch_bytes_copy(ch_view(plaintext.data, plaintext.size));
+	return true;
+}
+
+/* Opens it a few times, frees what it got, and waits for the end of its input: a test looks through the
+ * memory meanwhile. */
+static bool hold(const struct probe *probe, struct ch_bytes *out, struct ch_error *err)
+{
+	CH_AUTO(ch_bytes) in = CH_NONE;
+
+	if (!ch_unhex(probe->data, &in, err))
+		return false;
+	for (int i = 0; i < 5; i++) {
+		CH_AUTO(ch_secret) plaintext = CH_NONE;
+
+		if (!ch_vault_open(probe->vault, &probe->context, probe->what, ch_view_of(&in), NULL,
+				   &plaintext, err))
+			return false;
+	}
+	printf("opened\n");
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
+	*out = ch_bytes_copy(ch_view("", 0));
 	return true;
 }
 
@@ -81,11 +106,8 @@ static bool run(const struct probe *probe, const char *command, struct ch_bytes 
 	static const struct {
 		const char *name;
 		bool (*run)(const struct probe *probe, struct ch_bytes *out, struct ch_error *err);
-	} commands[] = { { "seal", seal },
-			 { "open", open_it },
-			 { "reseal", reseal },
-			 { "rotate", rotate },
-			 { "random", random_octets } };
+	} commands[] = { { "seal", seal },     { "open", open_it },  { "hold", hold },
+			 { "reseal", reseal }, { "rotate", rotate }, { "random", random_octets } };
 
 	for (size_t i = 0; i < CH_COUNT(commands); i++)
 		if (strcmp(commands[i].name, command) == 0)
@@ -107,8 +129,7 @@ static bool open_and_run(char **words, int count, struct ch_metrics *metrics, st
 	bool done;
 
 	if (!ch_identity_load(&files, NULL, NULL, &identity, err) ||
-	    !ch_bus_client_open("vault", &vaults, identity, &files, ch_clock_system(), metrics, &probe.bus,
-				err))
+	    !ch_bus_client_open("vault", &vaults, identity, ch_clock_system(), metrics, &probe.bus, err))
 		return false;
 	probe.vault = ch_vault_client_new(probe.bus);
 	done = run(&probe, words[5], out, err);

@@ -8,8 +8,9 @@
  * [--message-id HEX] [--quota BURST PER-HOUR] [--allowed-caller SERVICE] [--max-validity SECONDS] [--audit
  * MODE] [--pre-active] [--approvals N] [--action ID]
  *     sign KEY PURPOSE TBS-FILE… [--content FILE] [--action ID]
- *     propose KIND NAME=VALUE… [--seconds N] | approve ID CERTIFICATE SIGNATURE | action ID
+ *     propose KIND NAME=VALUE… [--seconds N] [--content FILE] | approve ID CERTIFICATE SIGNATURE | action ID
  *     change-state KEY STATE | export KEY | change-policy KEY [as for generate], each [--action ID]
+ *     change-ca KEY CA STATE [CERTIFICATE REASON] [--action ID]
  *     change-quorum VERSION REQUIRED NAME=DIGEST… --action ID
  *     load KEY PURPOSE TBS-FILE --seconds N --callers N --rate N | status
  */
@@ -348,6 +349,8 @@ static int propose(struct ch_bus_client *client, const struct options *options)
 		fields[i].value = value + 1;
 		list[request.n_fields++] = &fields[i];
 	}
+	if (options->content)
+		request.content = load_file(options, options->content);
 	return call_action(client, options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_PROPOSE_ACTION, &request.base);
 }
 
@@ -392,6 +395,24 @@ static int change_state(struct ch_bus_client *client, const struct options *opti
 	request.state = (char *)(uintptr_t)options->words[2];
 	request.action_id = (char *)(uintptr_t)(options->action ? options->action : "");
 	return order(client, options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_CHANGE_KEY_STATE, &request.base,
+		     CHANCERY__PAYLOAD_TYPE__PAYLOAD_KEY_REPLY, &chancery__key_reply__descriptor);
+}
+
+static int change_ca(struct ch_bus_client *client, const struct options *options)
+{
+	Chancery__ChangeCaKeyRequest request = CHANCERY__CHANGE_CA_KEY_REQUEST__INIT;
+
+	if (options->word_count != 4 && options->word_count != 6)
+		return usage("change-ca KEY CA STATE [CERTIFICATE REASON]");
+	request.key_id = (char *)(uintptr_t)options->words[1];
+	request.ca = (char *)(uintptr_t)options->words[2];
+	request.to = (char *)(uintptr_t)options->words[3];
+	if (options->word_count == 6) {
+		request.certificate = (char *)(uintptr_t)options->words[4];
+		request.reason = (char *)(uintptr_t)options->words[5];
+	}
+	request.action_id = (char *)(uintptr_t)(options->action ? options->action : "");
+	return order(client, options, CHANCERY__PAYLOAD_TYPE__PAYLOAD_CHANGE_CA_KEY, &request.base,
 		     CHANCERY__PAYLOAD_TYPE__PAYLOAD_KEY_REPLY, &chancery__key_reply__descriptor);
 }
 
@@ -541,6 +562,7 @@ static int run(struct ch_bus_client *client, const struct options *options)
 		{ "action", show_action },
 		{ "change-quorum", change_quorum },
 		{ "change-state", change_state },
+		{ "change-ca", change_ca },
 		{ "change-policy", change_policy },
 		{ "export", export_key },
 	};
@@ -569,8 +591,7 @@ int main(int argc, char **argv)
 	struct ch_metrics *metrics = ch_metrics_new();
 
 	if (!ch_identity_load(&files, options.service, options.instance, &identity, &err) ||
-	    !ch_bus_client_open("vault", &vaults, identity, &files, ch_clock_system(), metrics, &client,
-				&err)) {
+	    !ch_bus_client_open("vault", &vaults, identity, ch_clock_system(), metrics, &client, &err)) {
 		ch_metrics_free(metrics);
 		return usage(err.message);
 	}

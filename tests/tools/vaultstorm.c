@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vaultstorm.c: many threads that ask vaults for different things at once, as a gateway: secrets sealed,
+ * vaultstorm.c: many threads that ask vaults for different things at once: secrets sealed,
  * opened and resealed while their data key is rotated, the quorum while it is changed, the keys and the HSMs'
  * state. tests/integration/test_vault_races.py runs it beside what changes all that:
  *
- *   vaultstorm IDENTITY-DIR SYSTEM-CA TENANT SECONDS HOST:PORT…
+ *   vaultstorm IDENTITY-DIR SYSTEM-CA TENANT SECONDS OPERATION,… HOST:PORT…
  *
  * Prints one JSON object: {operation: {done, errors, first_error}}. What was sealed must open as it was, and
  * a version that a thread saw never goes back: else it is an error of that operation.
@@ -20,6 +20,7 @@
 #define TIMEOUT (30 * CH_SECOND) /* of one request: a sanitizer's vault is slow */
 
 struct storm {
+	const char *operations; /* "secret,quorum": which of them */
 	struct ch_bus_client *bus;
 	struct ch_vault_client *vault;
 	struct ch_vault_context context;
@@ -56,11 +57,11 @@ static bool goes_on(struct thread *thread, uint64_t version, struct ch_error *er
 static bool opens_as(struct thread *thread, const char *what, struct ch_view sealed, struct ch_view plaintext,
 		     struct ch_error *err)
 {
-	CH_AUTO(ch_bytes) opened = CH_NONE;
+	CH_AUTO(ch_secret) opened = CH_NONE;
 
 	return ch_vault_open(thread->storm->vault, &thread->storm->context, what, sealed, NULL, &opened,
 			     err) &&
-	       (ch_view_equal(ch_view_of(&opened), plaintext) ||
+	       (ch_view_equal(ch_view(opened.data, opened.size), plaintext) ||
 		ch_fail(err, CH_INTERNAL, "opened as something else"));
 }
 
@@ -197,7 +198,8 @@ static int run(struct storm *storm)
 	size_t count = 0;
 
 	for (size_t i = 0; i < CH_COUNT(operations); i++)
-		for (size_t j = 0; j < operations[i].threads; j++, count++) {
+		for (size_t j = 0; j < operations[i].threads && strstr(storm->operations, operations[i].name);
+		     j++, count++) {
 			threads[count] = (struct thread){ .storm = storm,
 							  .operation = &operations[i],
 							  .number = count };
@@ -222,20 +224,21 @@ int main(int argc, char **argv)
 	struct ch_metrics *metrics;
 	int result;
 
-	if (argc < 6) {
-		fprintf(stderr, "usage: vaultstorm IDENTITY-DIR SYSTEM-CA TENANT SECONDS HOST:PORT…\n");
+	if (argc < 7) {
+		fprintf(stderr,
+			"usage: vaultstorm IDENTITY-DIR SYSTEM-CA TENANT SECONDS OPERATION,… HOST:PORT…\n");
 		return 2;
 	}
 	CH_AUTO(ch_string) certificate = ch_format("%s/certificate.pem", argv[1]);
 	CH_AUTO(ch_string) key = ch_format("%s/key.pem", argv[1]);
 	const struct ch_identity_config files = { certificate, key, argv[2] };
-	const struct ch_conf_strings vaults = { &argv[5], (size_t)argc - 5 };
+	const struct ch_conf_strings vaults = { &argv[6], (size_t)argc - 6 };
 
 	metrics = ch_metrics_new();
 	storm.context.tenant = argv[3];
+	storm.operations = argv[5];
 	if (!ch_identity_load(&files, NULL, NULL, &identity, &err) ||
-	    !ch_bus_client_open("vault", &vaults, identity, &files, ch_clock_system(), metrics, &storm.bus,
-				&err)) {
+	    !ch_bus_client_open("vault", &vaults, identity, ch_clock_system(), metrics, &storm.bus, &err)) {
 		fprintf(stderr, "vaultstorm: %s\n", err.message);
 		return 2;
 	}

@@ -14,16 +14,21 @@
 
 #include <cmocka.h>
 
-static const char text[] = "Chancery action v1\n"
+static const char text[] = "Chancery action v2\n"
 			   "action: ca-certificate\n"
 			   "id: 5f0c0c1a77b84a2c9d3c8e0b7d1f2a34\n"
 			   "tenant: default\n"
 			   "created: 2026-11-21T04:30:00Z\n"
 			   "expires: 2026-11-22T04:30:00Z\n"
+			   "proposed-by: alice\n"
+			   "proposed-through: issuer/issuer-1\n"
+			   "proposed-from: 192.0.2.7\n"
 			   "key: 00112233445566778899aabbccddeeff\n"
 			   "tbs-sha256: 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b\n"
 			   "subject: CN=Zürich Root,O=Example\n"
-			   "not-after: 2046-11-21T04:30:00Z\n";
+			   "not-after: 2046-11-21T04:30:00Z\n"
+			   "about-key-label: Zürich Root\n"
+			   "about-key-state: active\n";
 
 static void read_ok(const char *document, struct ch_action *action)
 {
@@ -64,6 +69,11 @@ static void a_document_reads_as_what_it_says(void **state)
 	assert_string_equal(action.id, "5f0c0c1a77b84a2c9d3c8e0b7d1f2a34");
 	assert_string_equal(action.tenant, "default");
 	assert_int_equal(action.expires_us - action.created_us, 24 * CH_HOUR);
+	assert_string_equal(action.proposed_by, "alice");
+	assert_string_equal(action.proposed_through, "issuer/issuer-1");
+	assert_string_equal(action.proposed_from, "192.0.2.7");
+	assert_int_equal(action.fact_count, 2);
+	assert_string_equal(action.facts[0].value, "Zürich Root");
 	assert_int_equal(action.field_count, 4);
 	assert_string_equal(action.fields[2].name, "subject");
 	assert_string_equal(action.fields[2].value, "CN=Zürich Root,O=Example");
@@ -86,7 +96,7 @@ static void what_has_another_form_is_refused(void **state)
 	static const struct {
 		const char *from, *to, *why;
 	} cases[] = {
-		{ "Chancery action v1", "Chancery action v2", "does not begin with" },
+		{ "Chancery action v2", "Chancery action v1", "does not begin with" },
 		{ "action: ca-certificate", "action: coffee", "action 'coffee' is not known" },
 		{ "id: 5f", "id: 5F", "not 32 hexadecimal digits" },
 		{ "id: 5f", "id: 5f5f", "at most 32 allowed" },
@@ -99,8 +109,14 @@ static void what_has_another_form_is_refused(void **state)
 		{ "created: ", "made: ", "'made' where 'created' belongs" },
 		{ "key: 00112233445566778899aabbccddeeff\n", "", "wants the field 'key', not 'tbs-sha256'" },
 		{ "key: 0", "kex: 0", "wants the field 'key'" },
-		{ "subject: CN=Z", "subject: CN=\tZ", "control character 0x09" },
-		{ "not-after: 2046-11-21T04:30:00Z\n", "not-after: 2046-11-21T04:30:00Z", "ends early" },
+		{ "subject: CN=Z", "subject: CN=\tZ", "control character U+0009" },
+		{ "subject: CN=Z", "subject: CN=\xe2\x80\xaeZ", "U+202E" },
+		{ "proposed-by: alice", "proposed-by: al\xe2\x80\xa8ice", "U+2028" },
+		{ "proposed-by: alice\n", "", "'proposed-through' where 'proposed-by' belongs" },
+		{ "about-key-label: Z", "about-Key: Z", "has no field 'about-Key'" },
+		{ "about-key-label: Z", "about-key-label: \xc2\x9bZ", "control character U+009B" },
+		{ "key: 00", "about-x: y\nkey: 00", "not in the one form" },
+		{ "about-key-state: active\n", "about-key-state: active", "ends early" },
 		{ "not-after: 2046-11-21T04:30:00Z\n", "", "wants the field 'not-after'" },
 		{ "not-after: 2046-11-21T04:30:00Z\n", "not-after: 2046-11-21T04:30:00Z\nmore: x\n",
 		  "has no field 'more'" },

@@ -20,7 +20,7 @@
 
 struct fixture {
 	struct person ca, alice, bob, carol, mallory, rsa;
-	X509_STORE *store;
+	struct vault_operators operators;
 	struct vault_quorum quorum;
 	struct vault_action action;
 	struct vault_approval_ask ask;
@@ -56,8 +56,8 @@ static int set_up(void **state)
 			     NOW);
 	f->mallory = make_person(&f->ca, EVP_EC_gen("P-256"), "mallory",
 				 "URI:" CH_OPERATOR_URI "default/officer/mallory", NOW);
-	f->store = X509_STORE_new();
-	X509_STORE_add_cert(f->store, f->ca.certificate);
+	f->operators.ca = X509_STORE_new();
+	X509_STORE_add_cert(f->operators.ca, f->ca.certificate);
 	f->quorum = (struct vault_quorum){ .version = 1, .required = 2 };
 	appoint(&f->quorum, "alice", &f->alice);
 	appoint(&f->quorum, "bob", &f->bob);
@@ -81,7 +81,7 @@ static int tear_down(void **state)
 
 	for (size_t i = 0; i < CH_COUNT(people); i++)
 		free_person(people[i]);
-	X509_STORE_free(f->store);
+	X509_STORE_free(f->operators.ca);
 	vault_action_free(&f->action);
 	free(f);
 	return 0;
@@ -95,7 +95,7 @@ static void assert_approved(struct fixture *f, const char *by)
 	struct ch_error err = CH_NONE;
 	const char *reason = NULL;
 
-	if (!vault_approvals_check(&f->ask, &f->action, &f->quorum, f->store, &names, &reason, &err))
+	if (!vault_approvals_check(&f->ask, &f->action, &f->quorum, &f->operators, &names, &reason, &err))
 		fail_msg("%s: %s", reason, err.message);
 	assert_string_equal(names, by);
 }
@@ -106,7 +106,8 @@ static void assert_refused(struct fixture *f, enum ch_code code, const char *rea
 	struct ch_error err = CH_NONE;
 	const char *why = NULL;
 
-	assert_false(vault_approvals_check(&f->ask, &f->action, &f->quorum, f->store, &names, &why, &err));
+	assert_false(
+		vault_approvals_check(&f->ask, &f->action, &f->quorum, &f->operators, &names, &why, &err));
 	assert_null(names);
 	assert_string_equal(why, reason);
 	if (!strstr(err.message, words))

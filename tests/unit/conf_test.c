@@ -35,6 +35,7 @@ struct sample {
 	struct inner inner;
 	struct optional optional;
 	struct ch_conf_list points;
+	struct ch_conf_lists routes;
 };
 
 static const struct ch_conf_field inner_fields[] = {
@@ -68,6 +69,8 @@ static const struct ch_conf_field sample_fields[] = {
 	CH_CONF_SUB(struct sample, optional, &optional_schema, .nullable_section = true),
 	CH_CONF_FIELD(struct sample, points, CH_CONF_SECTION_LIST, .schema = &point_schema,
 		      .element_size = sizeof(struct point)),
+	CH_CONF_FIELD(struct sample, routes, CH_CONF_LISTS, .choices = "north|south", .max = 2,
+		      .help = "stops"),
 };
 static const struct ch_conf_schema sample_schema = { "sample", sample_fields, CH_COUNT(sample_fields) };
 
@@ -106,7 +109,8 @@ static void every_type_is_read(void **state)
 				   "kinds:\n  - bc\n  - a\n"
 				   "inner: { color: green, depth: 9 }\n"
 				   "optional:\n  must: yes\n"
-				   "points:\n  - { label: p, x: -5 }\n  - { label: q }\n");
+				   "points:\n  - { label: p, x: -5 }\n  - { label: q }\n"
+				   "routes:\n  south: [a, b]\n");
 	const struct point *points = s.points.items;
 
 	assert_string_equal(s.name, "first");
@@ -126,6 +130,9 @@ static void every_type_is_read(void **state)
 	assert_string_equal(points[0].label, "p");
 	assert_int_equal(points[0].x, -5);
 	assert_int_equal(points[1].x, 0);
+	assert_int_equal(ch_conf_lists_find(&s.routes, "south")->count, 2);
+	assert_string_equal(ch_conf_lists_find(&s.routes, "south")->items[1], "b");
+	assert_int_equal(ch_conf_lists_find(&s.routes, "north")->count, 0);
 	ch_conf_free(&sample_schema, &s);
 }
 
@@ -163,9 +170,13 @@ static void mistakes_are_told_with_their_line(void **state)
 {
 	refused("name: a\ncuont: 3\n", "sample.yaml line 2: unknown key 'cuont' in 'sample' (known: name, "
 				       "file, count, on, wait, cap, tags, "
-				       "kinds, inner, optional, points)");
+				       "kinds, inner, optional, points, routes)");
 	refused("name: a\ninner:\n  depht: 3\n",
 		"sample.yaml line 3: unknown key 'depht' in 'inner' (known: color, depth)");
+	refused("name: a\nroutes:\n  north: [a]\n  nroth: [a]\n",
+		"sample.yaml line 4: unknown key 'nroth' in 'routes' (known: north, south)");
+	refused("name: a\nroutes: { north: [a], north: [b] }\n",
+		"sample.yaml line 2: key 'north' stands twice in 'routes'");
 	refused("name: a\ncount: 1\nname: b\n", "sample.yaml line 3: key 'name' stands twice in 'sample'");
 	refused("count: 1\n", "sample.yaml line 2: required key 'name' is missing in 'sample'");
 	refused("name: a\noptional: {}\n",
@@ -208,6 +219,10 @@ static void values_of_the_wrong_type_are_refused(void **state)
 	refused("name: a\ntags: [1, 2, 3, 4]\n", "sample.yaml line 2: 'tags' has over 3 elements");
 	refused("name: a\ntags: [[x]]\n", "sample.yaml line 2: 'tags': an element is not a text");
 	refused("name: a\ninner: 3\n", "sample.yaml line 2: 'inner' is not a mapping");
+	refused("name: a\nroutes: [north]\n", "sample.yaml line 2: 'routes' is not a mapping");
+	refused("name: a\nroutes: { north: a }\n", "sample.yaml line 2: 'north' is not a list");
+	refused("name: a\nroutes: { north: [a, b, c] }\n", "sample.yaml line 2: 'north' has over 2 elements");
+	refused("name: a\nroutes: { [north]: [a] }\n", "sample.yaml line 2: a key of 'routes' is not a text");
 	refused("name: a\npoints: [3]\n", "sample.yaml line 2: 'point' is not a mapping");
 }
 
@@ -269,6 +284,8 @@ static void the_reference_names_nested_keys_with_dots(void **state)
 	assert_non_null(strstr(text, "| `name` | string | required |  | what it is called |\n"));
 	assert_non_null(strstr(text, "| `wait` | duration | 5s | 1ms to 2y |  |\n"));
 	assert_non_null(strstr(text, "| `inner.color` | string | red | red, green | paint |\n"));
+	assert_non_null(strstr(text, "| `routes.north` | list of strings |  | 0 to 2 | stops |\n"
+				     "| `routes.south` | list of strings |  | 0 to 2 | stops |\n"));
 	assert_non_null(strstr(text, "| `points[].x` | integer |  | -5 to 5 |  |\n"));
 	free(text);
 }

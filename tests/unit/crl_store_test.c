@@ -74,9 +74,9 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static struct crl_lease *take(struct fixture *fixture)
+static struct ch_lease *take(struct fixture *fixture)
 {
-	struct crl_lease *lease = NULL;
+	struct ch_lease *lease = NULL;
 	struct ch_error err;
 
 	if (!crl_lease_take(&fixture->crl, fixture->ca.ca.ca_id, 0, &lease, &err))
@@ -90,7 +90,7 @@ static void expire_lease(const struct fixture *fixture)
 		      (long long)fixture->ca.ca.ca_id);
 }
 
-static uint64_t reserve(struct fixture *fixture, struct crl_lease *lease, bool scheduled)
+static uint64_t reserve(struct fixture *fixture, struct ch_lease *lease, bool scheduled)
 {
 	CH_AUTO(crl_record) record = { .scheduled = scheduled };
 	struct ch_error err;
@@ -100,16 +100,18 @@ static uint64_t reserve(struct fixture *fixture, struct crl_lease *lease, bool s
 	return record.number;
 }
 
-static bool publish(struct fixture *fixture, struct crl_lease *lease, uint64_t number, struct ch_error *err)
+static bool publish(struct fixture *fixture, struct ch_lease *lease, uint64_t number, struct ch_error *err)
 {
 	struct crl_record record = { .number = number, .entries = 1, .der = { (uint8_t[]){ "der" }, 3 } };
 
-	return crl_store_publish(fixture->crl.db, lease, &fixture->ca.ca, &record, ch_view("event", 5), err);
+	struct crl_events events = { { { (uint8_t[]){ "event" }, 5 } }, 1 };
+
+	return crl_store_publish(fixture->crl.db, lease, &fixture->ca.ca, &record, &events, err);
 }
 
 static void publish_one(struct fixture *fixture, bool scheduled)
 {
-	CH_AUTO(crl_lease) lease = take(fixture);
+	CH_AUTO(ch_lease) lease = take(fixture);
 	struct ch_error err;
 
 	if (!publish(fixture, lease, reserve(fixture, lease, scheduled), &err))
@@ -134,11 +136,11 @@ static uint64_t newest(struct fixture *fixture)
 static void one_holder_at_a_time(void **state)
 {
 	struct fixture *fixture = *state;
-	CH_AUTO(crl_lease) first = take(fixture);
+	CH_AUTO(ch_lease) first = take(fixture);
 
 	assert_non_null(first);
 	assert_null(take(fixture)); /* of the same instance, on another thread */
-	crl_lease_release(CH_STEAL(first));
+	ch_lease_release(CH_STEAL(first));
 	first = take(fixture);
 	assert_non_null(first);
 }
@@ -146,26 +148,49 @@ static void one_holder_at_a_time(void **state)
 static void a_lease_that_ended_can_be_taken_and_its_old_holder_hears_of_it(void **state)
 {
 	struct fixture *fixture = *state;
-	CH_AUTO(crl_lease) first = take(fixture), second = NULL;
+	CH_AUTO(ch_lease) first = NULL, second = NULL;
 	struct ch_error err;
 
-	expire_lease(fixture);
+	fixture->config.lease_us = 3; /* over when the next one asks */
+	first = take(fixture);
+	assert_true(ch_lease_renew(first, &err)); /* nobody else asked yet */
+	fixture->config.lease_us = 20 * CH_SECOND;
 	second = take(fixture);
 	assert_non_null(second);
-	first->renewed_us = INT64_MIN / 2; /* long ago */
-	assert_false(crl_lease_renew(first, &err));
+	assert_false(ch_lease_renew(first, &err));
 	assert_int_equal(err.code, CH_UNAVAILABLE);
+}
+
+/* Long before its end, so that a long CRL keeps it; not at each batch, which would be a write each. */
+static void a_lease_is_renewed_after_a_third_of_its_term(void **state)
+{
+	struct fixture *fixture = *state;
+	CH_AUTO(ch_lease) lease = NULL;
+	struct ch_error err;
+	int64_t began_us;
+
+	fixture->config.lease_us = 9 * CH_SECOND;
+	lease = take(fixture);
+	began_us = ch_monotonic_us();
+	expire_lease(fixture);
+	assert_true(ch_lease_renew(lease, &err));
+	postgres_does("SELECT 1 / (expires_at <= now())::int FROM crl_leases WHERE ca_id = %lld",
+		      (long long)fixture->ca.ca.ca_id);
+	while (ch_monotonic_us() - began_us < 3 * CH_SECOND)
+		usleep(10000);
+	assert_true(ch_lease_renew(lease, &err));
+	postgres_does("SELECT 1 / (expires_at > now())::int FROM crl_leases WHERE ca_id = %lld",
+		      (long long)fixture->ca.ca.ca_id);
 }
 
 static void a_restarted_instance_frees_what_it_held(void **state)
 {
 	struct fixture *fixture = *state;
-	CH_AUTO(crl_lease) first = take(fixture), second = NULL;
-	struct ch_error err;
+	CH_AUTO(ch_lease) first = take(fixture), second = NULL;
 
-	assert_true(crl_store_end_leases_of(fixture->crl.db, "crl-10", &err));
+	ch_lease_end_all(fixture->crl.db, &crl_leases, "crl-10");
 	assert_null(take(fixture));
-	assert_true(crl_store_end_leases_of(fixture->crl.db, "crl-1", &err));
+	ch_lease_end_all(fixture->crl.db, &crl_leases, "crl-1");
 	second = take(fixture);
 	assert_non_null(second);
 }
@@ -186,7 +211,7 @@ static void numbers_count_from_1_and_a_published_one_is_the_newest(void **state)
 static void a_reserved_number_of_a_dead_holder_is_abandoned_and_never_used_again(void **state)
 {
 	struct fixture *fixture = *state;
-	CH_AUTO(crl_lease) dead = take(fixture), heir = NULL;
+	CH_AUTO(ch_lease) dead = take(fixture), heir = NULL;
 	struct ch_error err;
 
 	assert_int_equal(reserve(fixture, dead, true), 1);
@@ -202,7 +227,7 @@ static void a_reserved_number_of_a_dead_holder_is_abandoned_and_never_used_again
 static void a_number_given_up_is_not_used_again(void **state)
 {
 	struct fixture *fixture = *state;
-	CH_AUTO(crl_lease) lease = take(fixture);
+	CH_AUTO(ch_lease) lease = take(fixture);
 	uint64_t number = reserve(fixture, lease, true);
 	struct ch_error err;
 
@@ -225,7 +250,7 @@ static void *contend(void *context)
 	struct fixture *fixture = contender->fixture;
 
 	while (contender->count < CH_COUNT(contender->numbers)) {
-		CH_AUTO(crl_lease) lease = NULL;
+		CH_AUTO(ch_lease) lease = NULL;
 		struct crl_record record = { .scheduled = false };
 		struct ch_error err;
 
@@ -275,7 +300,7 @@ static void the_last_few_keep_their_der(void **state)
 static void a_repeated_message_finds_what_it_made(void **state)
 {
 	struct fixture *fixture = *state;
-	CH_AUTO(crl_lease) lease = take(fixture);
+	CH_AUTO(ch_lease) lease = take(fixture);
 	CH_AUTO(crl_record) record = CH_NONE, found = CH_NONE, none = CH_NONE;
 	const uint8_t id[16] = { 1, (uint8_t)counter }, other[16] = { 2, (uint8_t)counter };
 	struct ch_error err;
@@ -292,6 +317,16 @@ static void a_repeated_message_finds_what_it_made(void **state)
 
 /* --- entries --- */
 
+static void in_log(const struct fixture *fixture, const char *serial, const char *action, int reason)
+{
+	postgres_does(
+		"WITH head AS (UPDATE revocation_log_head SET sequence = sequence + 1 RETURNING sequence)"
+		" INSERT INTO revocation_log (sequence, tenant_id, ca_id, serial, action, reason, revoked_at)"
+		" SELECT sequence, 'default', %lld, '\\x%s', '%s', %d, '2026-06-01Z' FROM head",
+		(long long)fixture->ca.ca.ca_id, serial, action, reason);
+}
+
+/* The serial's first two octets are its period. */
 static void certificate(const struct fixture *fixture, const char *serial, const char *status,
 			const char *not_after, int period)
 {
@@ -303,6 +338,21 @@ static void certificate(const struct fixture *fixture, const char *serial, const
 		"'', "
 		"'2026-01-01Z', '%s', '', '', '2026-06-01Z', 1, NULL)",
 		period, (long long)fixture->ca.ca.ca_id, serial, status, not_after);
+	if (strcmp(status, "revoked") == 0)
+		in_log(fixture, serial, "revoked", 1);
+	if (strcmp(status, "suspended") == 0)
+		in_log(fixture, serial, "suspended", 6);
+}
+
+static void certificate_revoked_at(const struct fixture *fixture, const char *serial, const char *not_after,
+				   const char *revoked_at, int period)
+{
+	certificate(fixture, serial, "issued", not_after, period);
+	postgres_does(
+		"WITH head AS (UPDATE revocation_log_head SET sequence = sequence + 1 RETURNING sequence)"
+		" INSERT INTO revocation_log (sequence, tenant_id, ca_id, serial, action, reason, revoked_at)"
+		" SELECT sequence, 'default', %lld, '\\x%s', 'revoked', 1, '%s' FROM head",
+		(long long)fixture->ca.ca.ca_id, serial, revoked_at);
 }
 
 struct seen {
@@ -349,6 +399,31 @@ static void revoked_and_suspended_are_entries_and_nothing_else_is(void **state)
 	certificate(fixture, "02aa04", "pending", "2027-03-15Z", 682);
 	certificate(fixture, "02aa05", "cancelled", "2027-03-15Z", 682);
 	assert_entries(fixture, "02aa01/1 02aa02/6 ");
+	in_log(fixture, "02aa02", "reinstated", 8);
+	assert_entries(fixture, "02aa01/1 ");
+}
+
+/* Whatever the columns of certificates say, and whoever wrote them. */
+static void entries_are_what_the_log_says(void **state)
+{
+	struct fixture *fixture = *state;
+
+	certificate(fixture, "02aa01", "issued", "2027-03-15Z", 682);
+	in_log(fixture, "02aa01", "revoked", 4);
+	assert_entries(fixture, "02aa01/4 ");
+}
+
+/* Signed outside of the suite, or lost with a database. Nobody knows its end. */
+static void a_serial_that_no_row_has_is_an_entry_for_good(void **state)
+{
+	struct fixture *fixture = *state;
+
+	in_log(fixture, "0123456789", "revoked", 1);
+	in_log(fixture, "7f", "revoked", 1);
+	now_us = T0 + 365 * CH_DAY;
+	publish_one(fixture, true);
+	publish_one(fixture, true);
+	assert_entries(fixture, "0123456789/1 7f/1 ");
 }
 
 /* RFC 5280 §3.3: an entry must not be removed until it was on one scheduled CRL beyond the certificate's
@@ -357,64 +432,56 @@ static void an_expired_entry_stays_for_one_scheduled_crl(void **state)
 {
 	struct fixture *fixture = *state;
 
-	certificate(fixture, "02a601", "revoked", "2026-11-21 01:00Z", 682); /* expires an hour after T0 */
-	certificate(fixture, "02aa01", "revoked", "2027-03-15Z", 686);
+	certificate(fixture, "02aa00", "revoked", "2026-11-21 01:00Z", 682); /* expires an hour after T0 */
+	certificate(fixture, "02ae01", "revoked", "2027-03-15Z", 686);
 	publish_one(fixture, true); /* at T0: before the end */
 
 	now_us = T0 + 2 * CH_HOUR;
-	assert_entries(fixture, "02a601/1 02aa01/1 "); /* the first one beyond the end */
+	assert_entries(fixture, "02aa00/1 02ae01/1 "); /* the first one beyond the end */
 	publish_one(fixture, false);
-	assert_entries(fixture, "02a601/1 02aa01/1 "); /* that one was on demand: it does not count */
+	assert_entries(fixture, "02aa00/1 02ae01/1 "); /* that one was on demand: it does not count */
 	publish_one(fixture, true);
-	assert_entries(fixture, "02aa01/1 ");
+	assert_entries(fixture, "02ae01/1 ");
+}
+
+/* The certificate ended before the last scheduled CRL, and its revocation came after that: no CRL had it. */
+static void what_is_revoked_after_its_end_is_an_entry_once(void **state)
+{
+	struct fixture *fixture = *state;
+
+	now_us = T0 + 2 * CH_HOUR;
+	publish_one(fixture, true);
+	certificate_revoked_at(fixture, "02aa00", "2026-11-21 01:00Z", "2026-11-21 03:00Z", 682);
+	certificate_revoked_at(fixture, "02aa01", "2026-11-21 01:00Z", "2026-11-21 01:30Z", 682);
+	now_us = T0 + 4 * CH_HOUR;
+	assert_entries(fixture, "02aa00/1 ");
+	publish_one(fixture, true);
+	assert_entries(fixture, "");
 }
 
 static void without_a_crl_yet_even_expired_certificates_are_entries(void **state)
 {
 	struct fixture *fixture = *state;
 
-	certificate(fixture, "029f01", "revoked", "2026-01-15Z", 672);
-	assert_entries(fixture, "029f01/1 ");
+	certificate(fixture, "02a001", "revoked", "2026-01-15Z", 672);
+	assert_entries(fixture, "02a001/1 ");
 }
 
 /* --- audit events --- */
 
-static bool take_events(void *context, const struct ch_view *events, size_t count, struct ch_error *err)
-{
-	bool *works = context;
-
-	return *works || ch_fail(err, CH_UNAVAILABLE, "audit is away");
-}
-
-static void an_event_waits_in_the_outbox_until_it_was_sent(void **state)
+static void a_publication_and_its_event_are_one(void **state)
 {
 	struct fixture *fixture = *state;
-	bool works = false;
-	size_t sent;
+	CH_AUTO(ch_lease) lease = take(fixture);
 	struct ch_error err;
 
-	postgres_does("DELETE FROM audit_outbox");
-	publish_one(fixture, true);
-	assert_false(crl_store_outbox(fixture->crl.db, take_events, &works, &sent, &err));
-	works = true;
-	assert_true(crl_store_outbox(fixture->crl.db, take_events, &works, &sent, &err));
-	assert_int_equal(sent, 1);
-	assert_true(crl_store_outbox(fixture->crl.db, take_events, &works, &sent, &err));
-	assert_int_equal(sent, 0);
-}
-
-static void a_refused_publication_leaves_no_event(void **state)
-{
-	struct fixture *fixture = *state;
-	CH_AUTO(crl_lease) lease = take(fixture);
-	bool works = true;
-	size_t sent;
-	struct ch_error err;
-
-	postgres_does("DELETE FROM audit_outbox");
-	assert_false(publish(fixture, lease, 99, &err));
-	assert_true(crl_store_outbox(fixture->crl.db, take_events, &works, &sent, &err));
-	assert_int_equal(sent, 0);
+	postgres_does("TRUNCATE audit_outbox");
+	assert_false(publish(fixture, lease, 99, &err)); /* not reserved */
+	postgres_does("SELECT 1 / (count(*) = 0)::int FROM audit_outbox");
+	assert_true(publish(fixture, lease, reserve(fixture, lease, true), &err));
+	postgres_does(
+		"SELECT 1 / (count(*) = 1 AND bool_and(signed_event = 'event' AND service = 'crl'))::int "
+		"FROM audit_outbox");
 }
 
 int main(void)
@@ -423,6 +490,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_A_CA(one_holder_at_a_time),
 		WITH_A_CA(a_lease_that_ended_can_be_taken_and_its_old_holder_hears_of_it),
+		WITH_A_CA(a_lease_is_renewed_after_a_third_of_its_term),
 		WITH_A_CA(a_restarted_instance_frees_what_it_held),
 		WITH_A_CA(numbers_count_from_1_and_a_published_one_is_the_newest),
 		WITH_A_CA(a_reserved_number_of_a_dead_holder_is_abandoned_and_never_used_again),
@@ -431,10 +499,12 @@ int main(void)
 		WITH_A_CA(the_last_few_keep_their_der),
 		WITH_A_CA(a_repeated_message_finds_what_it_made),
 		WITH_A_CA(revoked_and_suspended_are_entries_and_nothing_else_is),
+		WITH_A_CA(entries_are_what_the_log_says),
+		WITH_A_CA(a_serial_that_no_row_has_is_an_entry_for_good),
 		WITH_A_CA(an_expired_entry_stays_for_one_scheduled_crl),
+		WITH_A_CA(what_is_revoked_after_its_end_is_an_entry_once),
 		WITH_A_CA(without_a_crl_yet_even_expired_certificates_are_entries),
-		WITH_A_CA(an_event_waits_in_the_outbox_until_it_was_sent),
-		WITH_A_CA(a_refused_publication_leaves_no_event),
+		WITH_A_CA(a_publication_and_its_event_are_one),
 	};
 
 	return cmocka_run_group_tests(tests, postgres_start, postgres_stop);

@@ -189,6 +189,7 @@ static void a_wish_to_be_a_ca_is_noted(void **state)
 	CH_AUTO(EVP_PKEY) key = p256();
 	CH_AUTO(ch_der_writer) writer = CH_NONE;
 	ch_extension_basic_constraints(&writer, true, 0);
+	ch_extension_key_usage(&writer, 1); /* what comes after it takes nothing back */
 	CH_AUTO(ch_bytes) extension = ch_der_done(&writer);
 	struct recipe recipe = { .key = key, .extensions = ch_view_of(&extension) };
 	CH_AUTO(ch_bytes) der = csr_of(&recipe);
@@ -382,7 +383,49 @@ static void a_subject_that_is_no_name_is_refused(void **state)
 	CH_AUTO(EVP_PKEY) key = p256();
 	assert_recipe_refused(&(struct recipe){ .key = key, .subject = V("\x04\x00") }, "not a Name");
 	assert_recipe_refused(&(struct recipe){ .key = key, .subject = V("\x30\x02\x05\x00") },
-			      "does not decode");
+			      "RelativeDistinguishedName");
+}
+
+/* What a certificate gets is written from what was read: the requester's octets end here. */
+static void subject_and_key_are_written_anew(void **state)
+{
+	CH_AUTO(EVP_PKEY) key = p256();
+	CH_AUTO(EVP_PKEY) short_form = EVP_PKEY_dup(key);
+	CH_AUTO(ch_bytes) spki = spki_of(key);
+	CH_AUTO(ch_bytes) compressed = CH_NONE;
+	CH_AUTO(ch_bytes) name = CH_NONE;
+	CH_AUTO(ch_csr) csr = CH_NONE;
+	struct ch_error err = CH_NONE;
+
+	assert_int_equal(EVP_PKEY_set_utf8_string_param(short_form, "point-format", "compressed"), 1);
+	compressed = spki_of(short_form);
+	assert_true(ch_name_parse("CN=a", &name, NULL));
+	/* a PrintableString where CN is an UTF8String */
+	struct recipe recipe = { .key = key,
+				 .subject = V("\x30\x0c\x31\x0a\x30\x08\x06\x03\x55\x04\x03\x13\x01\x61"),
+				 .public_key_info = ch_view_of(&compressed) };
+	CH_AUTO(ch_bytes) der = csr_of(&recipe);
+	if (!ch_csr_read(ch_view_of(&der), &csr, &err))
+		fail_msg("%s", err.message);
+	assert_true(ch_view_equal(ch_view_of(&csr.subject_der), ch_view_of(&name)));
+	assert_true(ch_view_equal(ch_view_of(&csr.public_key_info), ch_view_of(&spki)));
+}
+
+static void chosen_octets_in_subject_and_key_are_refused(void **state)
+{
+	CH_AUTO(EVP_PKEY) key = EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)2048);
+	CH_AUTO(EVP_PKEY) ec = p256();
+	CH_AUTO(ch_bytes) spki = spki_of(key);
+	CH_AUTO(ch_buffer) chosen = CH_NONE;
+
+	assert_recipe_refused(
+		&(struct recipe){ .key = ec,
+				  .subject = V("\x30\x0c\x31\x0a\x30\x08\x06\x03\x55\x04\x2d\x03\x01\x00") },
+		"2.5.4.45"); /* x500UniqueIdentifier, a BIT STRING */
+	ch_buffer_add_view(&chosen, ch_view_of(&spki));
+	chosen.data[17] = CH_DER_OCTET_STRING; /* AlgorithmIdentifier.parameters */
+	assert_recipe_refused(&(struct recipe){ .key = key, .public_key_info = ch_buffer_view(&chosen) },
+			      "parameters");
 }
 
 /* --- weak keys --- */
@@ -575,6 +618,8 @@ int main(void)
 		cmocka_unit_test(explicit_curve_parameters_are_refused),
 		cmocka_unit_test(other_key_types_are_refused),
 		cmocka_unit_test(a_subject_that_is_no_name_is_refused),
+		cmocka_unit_test(subject_and_key_are_written_anew),
+		cmocka_unit_test(chosen_octets_in_subject_and_key_are_refused),
 		cmocka_unit_test(good_keys_pass),
 		cmocka_unit_test(rsa_exponents_have_bounds),
 		cmocka_unit_test(rsa_sizes_are_three),

@@ -27,11 +27,12 @@ struct sample_config {
 	int64_t speed;
 };
 static const struct ch_conf_field sample_fields[] = {
-	CH_DAEMON_COMMON_FIELDS(struct sample_config),
+	CH_DAEMON_COMMON_FIELDS(struct sample_config, "one|other"),
 	CH_CONF_FIELD(struct sample_config, speed, CH_CONF_INTEGER, .default_text = "1", .min = 1, .max = 9),
 };
 static const struct ch_conf_schema sample_schema = { "sample", sample_fields, CH_COUNT(sample_fields) };
-static const struct ch_daemon_definition definition = { "sample", "shows what daemons do", &sample_schema };
+static const struct ch_daemon_definition definition = { "sample", "shows what daemons do", &sample_schema,
+							false };
 
 struct fixture {
 	char directory[64];
@@ -53,7 +54,7 @@ static void on_reload(void *state, const void *new_config)
 static void reload_and_become_ready(void *state, const void *new_config)
 {
 	on_reload((void *)"reloaded", new_config);
-	ch_readiness_set(state, true, NULL);
+	ch_readiness_set(state, CH_READY_DEGRADED, "away, serving cached");
 }
 
 static int run_daemon(int argc, char **argv)
@@ -69,7 +70,7 @@ static int run_daemon(int argc, char **argv)
 	if (!ch_daemon_enter_sandbox(daemon, NULL, 0, false, &err))
 		return ch_daemon_fail(daemon, &err);
 	readiness = ch_daemon_readiness(daemon, "database");
-	ch_readiness_set(readiness, false, "no server \"answers\"");
+	ch_readiness_set(readiness, CH_READY_FAILED, "no server \"answers\"");
 	ch_daemon_ready(daemon);
 	ch_daemon_wait(daemon, reload_and_become_ready, readiness);
 	if (!ch_daemon_stopping(daemon) || !ch_daemon_sleep(daemon, CH_MINUTE))
@@ -258,16 +259,22 @@ static void it_is_alive_at_once_and_ready_when_its_conditions_are(void **state)
 	assert_true(wait_for(f, "\"msg\":\"ready; operations port"));
 	assert_int_equal(get(f, "/healthz", body, sizeof(body)), 200);
 	assert_int_equal(get(f, "/readyz", body, sizeof(body)), 503);
-	assert_non_null(strstr(body,
-			       "{\"ready\":false,\"waiting_for\":[{\"name\":\"database\",\"why\":\"no server "
-			       "\\\"answers\\\"\"}]}"));
+	assert_non_null(
+		strstr(body, "{\"ready\":false,\"state\":\"failed\",\"summary\":\"database: no server "
+			     "\\\"answers\\\"\",\"conditions\":[{\"name\":\"database\",\"state\":\"failed\","
+			     "\"why\":\"no server \\\"answers\\\"\"}]}"));
+	assert_int_equal(get(f, "/metrics", body, sizeof(body)), 200);
+	assert_non_null(strstr(body, "chancery_ready{condition=\"database\"} 0\n"));
 	assert_int_equal(kill(f->pid, SIGHUP), 0);
 	assert_true(wait_for(f, "\"msg\":\"configuration re-read"));
 	assert_int_equal(get(f, "/readyz", body, sizeof(body)), 200);
-	assert_non_null(strstr(body, "{\"ready\":true,\"waiting_for\":[]}"));
+	assert_non_null(strstr(body, "{\"ready\":true,\"state\":\"degraded\",\"summary\":\"database: away, "
+				     "serving cached\",\"conditions\":[{\"name\":\"database\",\"state\":"
+				     "\"degraded\",\"why\":\"away, serving cached\"}]}"));
 	assert_int_equal(get(f, "/metrics", body, sizeof(body)), 200);
 	assert_non_null(
 		strstr(body, "chancery_build_info{service=\"sample\",version=\"" CHANCERY_VERSION "\"} 1\n"));
+	assert_non_null(strstr(body, "chancery_ready{condition=\"database\"} 2\n"));
 	assert_non_null(strstr(body, "process_resident_memory_bytes "));
 	assert_null(strstr(body, "process_resident_memory_bytes 0\n"));
 	assert_null(strstr(body, "process_open_fds 0\n"));

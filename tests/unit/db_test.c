@@ -235,6 +235,31 @@ static void an_empty_transaction_costs_nothing_and_commits(void **state)
 	commit(begin(db, "default"));
 }
 
+/* Errors go to clients: where the database's socket and files are is for the log alone. */
+static void an_error_names_no_socket_and_no_file(void **state)
+{
+	const struct ch_database_config nowhere = { "host=/nowhere/at/all dbname=x", 1 };
+	CH_AUTO(ch_db) db = postgres_open("owner", 1);
+	struct ch_transaction *transaction = begin(db, NULL);
+	struct ch_transaction *none = NULL;
+	struct ch_db *away = NULL;
+	struct ch_error err;
+
+	assert_false(try_sql(transaction,
+			     "DO $$ BEGIN RAISE EXCEPTION 'could not extend file %/1', 'ba' || 'se' "
+			     "USING ERRCODE = '53100'; END $$",
+			     NULL, &err));
+	assert_int_equal(err.code, CH_UNAVAILABLE);
+	assert_null(strstr(err.message, "base/1"));
+	assert_non_null(strstr(err.message, "failed, the log says why (SQLSTATE 53100)"));
+	assert_false(ch_db_commit(&transaction, &err));
+	if (ch_db_open(&nowhere, "db_test", NULL, &away, &err))
+		assert_false(ch_db_begin(away, NULL, &none, &err));
+	ch_db_close(away);
+	assert_int_equal(err.code, CH_UNAVAILABLE);
+	assert_string_equal(err.message, "database: no connection: No such file or directory");
+}
+
 static void a_failed_statement_makes_commit_fail(void **state)
 {
 	CH_AUTO(ch_db) db = postgres_open("owner", 1);
@@ -637,9 +662,12 @@ static void fill_two_tenants(void)
 		      "subject, public_key_sha256, not_before, not_after, requested_by, reserved_by) SELECT "
 		      "681, ca_id, "
 		      "'\\x02a9', tenant_id, 'issued', 'p', 1, 's', '', now(), now(), 'r', 'i' FROM cas");
-	postgres_does("INSERT INTO revocation_log (sequence, tenant_id, ca_id, serial, action, reason, "
-		      "revoked_at) SELECT "
-		      "1000 + ca_id, tenant_id, ca_id, '\\x02a9', 'revoked', 0, now() FROM cas");
+	postgres_does(
+		"DO $$ DECLARE ca record; BEGIN FOR ca IN SELECT ca_id, tenant_id FROM cas LOOP"
+		" UPDATE revocation_log_head SET sequence = sequence + 1;"
+		" INSERT INTO revocation_log (sequence, tenant_id, ca_id, serial, action, reason, revoked_at)"
+		" SELECT sequence, ca.tenant_id, ca.ca_id, '\\x02a9', 'revoked', 0, now()"
+		" FROM revocation_log_head; END LOOP; END $$");
 	postgres_does("INSERT INTO audit_outbox (service, signed_event) VALUES ('issuer', ''), ('crl', ''), "
 		      "('crl', '')");
 }
@@ -729,10 +757,27 @@ static void each_role_can_do_what_its_grants_say(void **state)
 		{ "chancery_tsa", "SELECT count(*) FROM revocation_log", CH_DENIED },
 		{ "chancery_tsa", "SELECT timestamp_policies FROM keys", CH_OK },
 		{ "chancery_tsa", "SELECT purposes FROM keys", CH_DENIED },
-		{ "chancery_issuer", "SELECT count(*) FROM keys", CH_DENIED },
+		{ "chancery_issuer", "SELECT state, policy_version FROM keys", CH_OK },
+		{ "chancery_issuer", "SELECT wrapped_key FROM keys", CH_DENIED },
+		{ "chancery_issuer", "UPDATE keys SET state = 'active'", CH_DENIED },
+		{ "chancery_issuer", "SELECT count(*) FROM compromised_keys", CH_OK },
+		{ "chancery_issuer", "DELETE FROM compromised_keys", CH_DENIED },
+		{ "chancery_vault", "DELETE FROM compromised_keys", CH_DENIED },
+		{ "chancery_vault", "UPDATE compromised_keys SET source = 'vault'", CH_DENIED },
+		{ "chancery_gateway", "SELECT count(*) FROM compromised_keys", CH_DENIED },
+		{ "chancery_tsa", "SELECT obstacle FROM service_signers", CH_OK },
+		{ "chancery_ocsp", "SELECT obstacle FROM service_signers", CH_OK },
+		{ "chancery_crl", "SELECT obstacle FROM service_signers", CH_DENIED },
+		{ "chancery_issuer", "SELECT count(*) FROM refused_identities", CH_DENIED },
+		{ "chancery_vault", "DELETE FROM refused_identities", CH_DENIED },
 		{ "chancery_issuer", "DELETE FROM certificates", CH_DENIED },
 		{ "chancery_issuer", "UPDATE revocation_log SET reason = 0", CH_DENIED },
 		{ "chancery_issuer", "UPDATE revocation_log_head SET sequence = sequence + 1", CH_OK },
+		{ "chancery_issuer", "UPDATE revocation_log_head SET sequence = 0", CH_INVALID },
+		{ "chancery_issuer", "UPDATE revocations SET action = 'reinstated'", CH_DENIED },
+		{ "chancery_issuer", "DELETE FROM revocations", CH_DENIED },
+		{ "chancery_ocsp", "SELECT count(*) FROM revocations", CH_OK },
+		{ "chancery_tsa", "SELECT count(*) FROM revocations", CH_DENIED },
 		{ "chancery_issuer", "SELECT count(*) FROM audit_log", CH_DENIED },
 		{ "chancery_issuer", "SELECT ensure_certificate_partitions(700, 702)", CH_OK },
 		{ "chancery_issuer", "SELECT ensure_certificate_partitions(0, 5000)", CH_INVALID },
@@ -837,6 +882,7 @@ int main(void)
 		cmocka_unit_test(affected_rows_are_counted),
 		cmocka_unit_test(the_tenant_ends_with_its_transaction),
 		cmocka_unit_test(an_empty_transaction_costs_nothing_and_commits),
+		cmocka_unit_test(an_error_names_no_socket_and_no_file),
 		cmocka_unit_test(a_failed_statement_makes_commit_fail),
 		cmocka_unit_test(errors_have_the_codes_of_the_convention),
 		cmocka_unit_test(a_statement_that_takes_too_long_is_unavailable),

@@ -198,6 +198,104 @@ static void what_was_sent_before_a_restart_asks_for_a_fresh_nonce(void **state)
 	assert_opens(f, ch_view_of(&fresh), CH_OK, NULL);
 }
 
+/* Nonces that have left the window are forgotten; the clock then steps back to where they would count. */
+static void a_clock_that_steps_back_makes_nothing_new_again(void **state)
+{
+	struct fixture *f = *state;
+	CH_AUTO(ch_bytes) first = CH_NONE, later = CH_NONE, fresh = CH_NONE;
+
+	f->now += CH_MINUTE;
+	first = seal(f, "vault", f->now + CH_HOUR);
+	assert_opens(f, ch_view_of(&first), CH_OK, NULL);
+	f->now += CH_ENVELOPE_WINDOW + 3 * CH_SECOND;
+	later = seal(f, "vault", f->now + CH_HOUR);
+	assert_opens(f, ch_view_of(&later), CH_OK, NULL); /* and what was before the window is dropped */
+	f->now -= CH_ENVELOPE_WINDOW;
+	assert_opens(f, ch_view_of(&first), CH_EXPIRED, "forgotten");
+	assert_opens(f, ch_view_of(&later), CH_REPLAYED, NULL);
+	fresh = seal(f, "vault", f->now + CH_HOUR);
+	assert_opens(f, ch_view_of(&fresh), CH_OK, NULL);
+}
+
+#define STEP (10 * CH_MINUTE)
+
+/* A whole machine ten minutes ahead and back: nothing is taken twice, and nobody waits for ten minutes. */
+static void after_a_step_ahead_and_back_new_messages_are_taken_at_once(void **state)
+{
+	struct fixture *f = *state;
+	CH_AUTO(ch_bytes) before = CH_NONE, ahead = CH_NONE, after = CH_NONE;
+
+	f->now += CH_MINUTE;
+	before = seal(f, "vault", f->now + CH_DAY);
+	assert_opens(f, ch_view_of(&before), CH_OK, NULL);
+	f->now += STEP;
+	ahead = seal(f, "vault", f->now + CH_DAY);
+	assert_opens(f, ch_view_of(&ahead), CH_OK, NULL);
+	f->now -= STEP - 2 * CH_SECOND;
+	after = seal(f, "vault", f->now + CH_DAY);
+	assert_opens(f, ch_view_of(&after), CH_OK, NULL);
+	assert_opens(f, ch_view_of(&before), CH_EXPIRED, "forgotten");
+	for (int i = 0; i < 200; i++) { /* the same places of the ring are used again */
+		CH_AUTO(ch_bytes) filler = CH_NONE;
+
+		f->now += CH_SECOND;
+		filler = seal(f, "vault", f->now + CH_DAY);
+		assert_opens(f, ch_view_of(&filler), CH_OK, NULL);
+	}
+	f->now += STEP - 202 * CH_SECOND; /* when the messages from ahead would count once more */
+	assert_opens(f, ch_view_of(&ahead), CH_EXPIRED, "forgotten");
+}
+
+/* A machine that starts with a wrong clock, which is put right half an hour back soon afterwards. */
+static void a_clock_that_was_ahead_at_the_start_is_put_right(void **state)
+{
+	struct fixture *f = *state;
+	CH_AUTO(ch_bytes) older = CH_NONE, after = CH_NONE;
+
+	f->now += CH_HOUR / 2;
+	ch_replay_free(f->replay);
+	f->replay = ch_replay_new(1000, &f->clock);
+	f->now -= CH_HOUR / 2 + 5 * CH_SECOND;
+	older = seal(f, "vault", f->now + CH_DAY);
+	f->now += 5 * CH_SECOND;
+	assert_opens(f, ch_view_of(&older), CH_EXPIRED, "before this instance began");
+	f->now += CH_SECOND;
+	after = seal(f, "vault", f->now + CH_DAY);
+	assert_opens(f, ch_view_of(&after), CH_OK, NULL);
+	assert_opens(f, ch_view_of(&after), CH_REPLAYED, NULL);
+}
+
+/* Less than two windows back, what the run before has taken is not taken again. */
+static void a_clock_that_is_put_back_a_little_opens_nothing_of_the_run_before(void **state)
+{
+	struct fixture *f = *state;
+	CH_AUTO(ch_bytes) before = CH_NONE;
+
+	f->now -= 5 * CH_SECOND;
+	before = seal(f, "vault", f->now + CH_DAY);
+	f->now -= 10 * CH_SECOND;
+	assert_opens(f, ch_view_of(&before), CH_EXPIRED, "forgotten");
+}
+
+/* A clock some seconds from ours passes the window; a deadline written by it means the same time. */
+static void a_deadline_is_read_by_its_senders_clock(void **state)
+{
+	struct fixture *f = *state;
+	CH_AUTO(ch_bytes) behind = CH_NONE, late = CH_NONE;
+	CH_AUTO(ch_message) message = CH_NONE;
+	struct ch_error err = CH_NONE;
+
+	f->now += CH_MINUTE;
+	behind = seal(f, "vault", f->now + 5 * CH_SECOND);
+	f->now += 20 * CH_SECOND; /* the sender is 20 s behind us */
+	assert_true(ch_envelope_open(f->vault, &f->clock, f->replay, ch_view_of(&behind), &message, &err));
+	assert_int_equal(message.body->deadline_us, f->now + 5 * CH_SECOND);
+	f->now -= 20 * CH_SECOND;
+	late = seal(f, "vault", f->now - CH_SECOND);
+	f->now += 20 * CH_SECOND;
+	assert_opens(f, ch_view_of(&late), CH_EXPIRED, "deadline passed 1000 ms ago");
+}
+
 static void a_full_replay_cache_forgets_nothing_that_could_be_sent_again(void **state)
 {
 	struct fixture *f = *state;
@@ -289,16 +387,16 @@ static void another_system_ca_is_not_believed(void **state)
 	struct system_ca other;
 	struct ch_identity_config files;
 	CH_AUTO(ch_identity) stranger = NULL;
-	CH_AUTO(ch_bytes) signature = CH_NONE;
+	CH_AUTO(ch_bytes) signature = CH_NONE, certificate = CH_NONE;
 	struct ch_peer peer;
 	struct ch_error err = CH_NONE;
 
 	system_ca_make(&other);
 	system_ca_issue(&other, "issuer", "issuer-1", -60, 3600, &files);
 	assert_true(ch_identity_load(&files, "issuer", "issuer-1", &stranger, &err));
-	assert_true(ch_identity_sign(stranger, "d", ch_view_text("data"), &signature, &err));
-	assert_false(ch_identity_verify(f->vault, "d", ch_identity_certificate_der(stranger),
-					ch_view_text("data"), ch_view_of(&signature), f->now, &peer, &err));
+	assert_true(ch_identity_sign(stranger, "d", ch_view_text("data"), &signature, &certificate, &err));
+	assert_false(ch_identity_verify(f->vault, "d", ch_view_of(&certificate), ch_view_text("data"),
+					ch_view_of(&signature), f->now, &peer, &err));
 	assert_int_equal(err.code, CH_UNAUTHENTICATED);
 	assert_non_null(strstr(err.message, "does not chain"));
 	system_ca_forget(&files);
@@ -309,11 +407,13 @@ static void a_signature_is_for_one_domain_and_one_time(void **state)
 {
 	struct fixture *f = *state;
 	CH_AUTO(ch_bytes) signature = CH_NONE;
-	struct ch_view certificate = ch_identity_certificate_der(f->ocsp);
+	CH_AUTO(ch_bytes) der = CH_NONE;
+	struct ch_view certificate;
 	struct ch_peer peer;
 	struct ch_error err = CH_NONE;
 
-	assert_true(ch_identity_sign(f->ocsp, "one", ch_view_text("data"), &signature, &err));
+	assert_true(ch_identity_sign(f->ocsp, "one", ch_view_text("data"), &signature, &der, &err));
+	certificate = ch_view_of(&der);
 	for (int i = 0; i < 3; i++) { /* the second and third come from the cache */
 		assert_true(ch_identity_verify(f->vault, "one", certificate, ch_view_text("data"),
 					       ch_view_of(&signature), f->now, &peer, &err));
@@ -350,6 +450,11 @@ int main(void)
 		TEST(the_clock_window_holds_both_ways),
 		TEST(a_deadline_that_passed_is_expired_and_one_is_needed),
 		TEST(what_was_sent_before_a_restart_asks_for_a_fresh_nonce),
+		TEST(a_clock_that_steps_back_makes_nothing_new_again),
+		TEST(after_a_step_ahead_and_back_new_messages_are_taken_at_once),
+		TEST(a_clock_that_was_ahead_at_the_start_is_put_right),
+		TEST(a_clock_that_is_put_back_a_little_opens_nothing_of_the_run_before),
+		TEST(a_deadline_is_read_by_its_senders_clock),
 		TEST(a_full_replay_cache_forgets_nothing_that_could_be_sent_again),
 		TEST(a_reply_is_not_a_request),
 		TEST(text_that_is_not_utf8_is_refused),

@@ -96,6 +96,37 @@ static void codes_keep_their_numbers_names_and_http_statuses(void **state)
 	assert_int_equal(ch_code_http_status((enum ch_code)99), 500);
 }
 
+static void what_the_transport_refused_is_no_fault_of_the_caller_further_out(void **state)
+{
+	static const struct {
+		enum ch_origin origin;
+		enum ch_code code, told;
+	} rows[] = {
+		{ CH_ORIGIN_TRANSPORT, CH_UNAUTHENTICATED, CH_UNAVAILABLE },
+		{ CH_ORIGIN_TRANSPORT, CH_DENIED, CH_UNAVAILABLE },
+		{ CH_ORIGIN_TRANSPORT, CH_EXPIRED, CH_UNAVAILABLE },
+		{ CH_ORIGIN_TRANSPORT, CH_REPLAYED, CH_UNAVAILABLE },
+		{ CH_ORIGIN_TRANSPORT, CH_TOO_LARGE, CH_TOO_LARGE },
+		{ CH_ORIGIN_HANDLER, CH_UNAUTHENTICATED, CH_UNAUTHENTICATED },
+		{ CH_ORIGIN_HANDLER, CH_DENIED, CH_DENIED },
+		{ CH_ORIGIN_LOCAL, CH_UNAUTHENTICATED, CH_UNAUTHENTICATED },
+		{ CH_ORIGIN_ITEM, CH_DENIED, CH_DENIED },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct ch_error err = { 0 }, told;
+
+		assert_false(ch_fail(&err, rows[i].code, "why"));
+		assert_int_equal(err.origin, CH_ORIGIN_LOCAL);
+		err.origin = rows[i].origin;
+		assert_false(ch_fail_in(&err, "context")); /* context keeps who refused */
+		told = ch_error_outward(&err);
+		assert_int_equal(told.code, rows[i].told);
+		assert_string_equal(told.message, "context: why");
+		assert_int_equal(told.retryable, told.code == CH_UNAVAILABLE ? true : err.retryable);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -104,6 +135,7 @@ int main(void)
 		cmocka_unit_test(long_messages_are_cut_not_overrun),
 		cmocka_unit_test(nobody_need_want_the_error),
 		cmocka_unit_test(errno_and_openssl_give_their_reason),
+		cmocka_unit_test(what_the_transport_refused_is_no_fault_of_the_caller_further_out),
 		cmocka_unit_test(codes_keep_their_numbers_names_and_http_statuses),
 	};
 

@@ -167,6 +167,62 @@ static void a_fresh_worker_leaves_a_closed_breaker_closed(void **state)
 	assert_int_equal(breaker.state, HSM_BREAKER_CLOSED);
 }
 
+/* A wrong signature is no sign of being late or away: that the HSM answers says nothing. */
+static void a_wrong_signature_opens_it_and_only_time_helps(void **state)
+{
+	struct hsm_breaker breaker = { 0 };
+
+	assert_true(hsm_breaker_wrong(&breaker, START));
+	assert_int_equal(breaker.state, HSM_BREAKER_OPEN);
+	assert_int_equal(breaker.openings, 1);
+	assert_false(hsm_breaker_wrong(&breaker, START)); /* what was in flight: no news */
+	assert_false(hsm_breaker_success(&breaker, START));
+	hsm_breaker_fresh(&breaker, START);
+	assert_false(hsm_breaker_failure(&breaker, START));
+	assert_false(hsm_breaker_probe(&breaker, START + HSM_BREAKER_WRONG_US - 1));
+	assert_true(breaker.is_wrong);
+	assert_true(hsm_breaker_probe(&breaker, START + HSM_BREAKER_WRONG_US));
+	assert_true(hsm_breaker_success(&breaker, START + HSM_BREAKER_WRONG_US));
+	assert_true(breaker.is_wrong); /* that it lives says nothing of its signatures */
+	hsm_breaker_right(&breaker);
+	assert_false(breaker.is_wrong);
+	assert_int_equal(breaker.state, HSM_BREAKER_CLOSED);
+}
+
+static void an_hsm_that_goes_on_signing_wrong_is_tried_ever_less_often(void **state)
+{
+	struct hsm_breaker breaker = { 0 };
+	int64_t expected = HSM_BREAKER_WRONG_US, now = START;
+
+	for (int i = 0; i < 10; i++) {
+		assert_true(hsm_breaker_wrong(&breaker, now));
+		assert_int_equal(breaker.probe_at_us - now, expected);
+		now = close_by_probe(&breaker);
+		expected = expected * 2 < HSM_BREAKER_WRONGEST_US ? expected * 2 : HSM_BREAKER_WRONGEST_US;
+	}
+}
+
+/* One right signature between two wrong ones is what a module that errs at times makes, or one that is
+ * clever. */
+static void right_signatures_in_between_do_not_make_its_tries_more_frequent(void **state)
+{
+	struct hsm_breaker breaker = { 0 };
+	int64_t now = START;
+
+	for (int64_t expected = HSM_BREAKER_WRONG_US; expected < HSM_BREAKER_WRONGEST_US; expected *= 2) {
+		assert_true(hsm_breaker_wrong(&breaker, now));
+		assert_int_equal(breaker.probe_at_us - now, expected);
+		hsm_breaker_right(&breaker); /* sent before */
+		assert_true(breaker.is_wrong);
+		now = close_by_probe(&breaker);
+		hsm_breaker_right(&breaker);
+		assert_false(breaker.is_wrong);
+	}
+	now += HSM_BREAKER_FORGIVEN_US;
+	assert_true(hsm_breaker_wrong(&breaker, now));
+	assert_int_equal(breaker.probe_at_us - now, HSM_BREAKER_WRONG_US);
+}
+
 static void its_states_have_names(void **state)
 {
 	assert_string_equal(hsm_breaker_name(HSM_BREAKER_CLOSED), "closed");
@@ -189,6 +245,9 @@ int main(void)
 		cmocka_unit_test(a_sign_of_life_while_open_makes_the_probe_due),
 		cmocka_unit_test(a_fresh_worker_is_probed_at_once),
 		cmocka_unit_test(a_fresh_worker_leaves_a_closed_breaker_closed),
+		cmocka_unit_test(a_wrong_signature_opens_it_and_only_time_helps),
+		cmocka_unit_test(an_hsm_that_goes_on_signing_wrong_is_tried_ever_less_often),
+		cmocka_unit_test(right_signatures_in_between_do_not_make_its_tries_more_frequent),
 		cmocka_unit_test(its_states_have_names),
 	};
 

@@ -179,8 +179,8 @@ static void a_key_whose_copies_are_dropped_signs_on(void **state)
 
 int main(int argc, char **argv)
 {
-	if (argc == 3 && strcmp(argv[1], HSM_WORKER_OPTION) == 0)
-		return hsm_worker_main(argv[2]);
+	if (hsm_worker_asked(argc, argv))
+		return hsm_worker_main(argc, argv);
 	const struct CMUnitTest tests[] = {
 		RUNNING(a_key_that_sessions_sign_with_is_listed_once),
 		RUNNING(a_destroyed_key_is_not_listed),

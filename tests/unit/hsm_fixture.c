@@ -68,10 +68,11 @@ static void make_token_directory(struct fixture *fixture, size_t i, const char *
 static void initialise_token(struct fixture *fixture, size_t i, struct ch_view root)
 {
 	CH_AUTO(ch_string) so_pin = ch_format("%s/so-pin", fixture->paths[i]);
+	const struct token_order order = { &fixture->configs[i], so_pin, root, true };
 	struct token_state state;
 	struct ch_error err = CH_NONE;
 
-	if (!token_set_up(&fixture->configs[i], so_pin, root, &state, &err))
+	if (!token_set_up(&order, &state, &err))
 		fail_msg("%s", err.message);
 	assert_true(state.has_domain);
 }
@@ -83,7 +84,7 @@ void start_pool(struct fixture *fixture)
 						  .program = "/proc/self/exe",
 						  .sandbox = true,
 						  .hang_us = fixture->hang_us ? fixture->hang_us : HANG_US,
-						  .late_us = LATE_US,
+						  .late_us = fixture->late_us ? fixture->late_us : LATE_US,
 						  .keep_alive_us = KEEP_ALIVE_US,
 						  .event = note_event,
 						  .event_state = &fixture->events };

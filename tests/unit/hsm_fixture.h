@@ -22,7 +22,7 @@
 #define KEEP_ALIVE_US (200 * CH_MILLISECOND)
 
 struct event_log {
-	atomic_int of[HSM_WAS_ENABLED + 1]; /* by enum hsm_change */
+	atomic_int of[HSM_SIGNED_WRONG + 1]; /* by enum hsm_change */
 };
 
 struct fixture {
@@ -31,6 +31,7 @@ struct fixture {
 	char *environments[2][2];
 	char *paths[2];
 	int64_t hang_us; /* 0: HANG_US */
+	int64_t late_us; /* 0: LATE_US */
 	struct hsm_pool *pool;
 	struct event_log events;
 };

@@ -124,6 +124,56 @@ static void an_open_breaker_gets_no_new_items(void **state)
 	ch_bytes_free(&key.public_key_info);
 }
 
+/* As many as make it certain that some are on the HSM that is stopped. What a signature waits for before it
+ * is made (its key's mark, its seal) is as much in a caller's way as the signature. */
+#define ASKED 32
+
+static void ask_late(struct fixture *fixture, const Chancery__HsmRequest *ask)
+{
+	Chancery__HsmRequest requests[ASKED];
+	struct hsm_item items[ASKED];
+	int64_t began;
+	pid_t pid;
+
+	wait_both_well(fixture); /* so that each gets some */
+	pid = worker_pid(fixture, 0);
+	stop_worker(pid);
+	began = ch_monotonic_us();
+	for (size_t i = 0; i < ASKED; i++) {
+		requests[i] = *ask;
+		items[i] = (struct hsm_item){ .request = &requests[i],
+					      .allowed = BOTH,
+					      .deadline_us = began + 2 * LONG_HANG_US };
+	}
+	hsm_run(fixture->pool, items, ASKED);
+	assert_true(ch_monotonic_us() - began < SHOULD_TAKE_US);
+	for (size_t i = 0; i < ASKED; i++) {
+		assert_non_null(items[i].reply);
+		assert_int_equal(items[i].served_by, 1);
+		chancery__hsm_reply__free_unpacked(items[i].reply, NULL);
+	}
+	assert_int_equal(kill(pid, SIGCONT), 0);
+	wait_breaker(fixture, 0, HSM_BREAKER_CLOSED);
+}
+
+static void what_only_reads_is_asked_of_another_hsm_too(void **state)
+{
+	Chancery__HsmRequest read = CHANCERY__HSM_REQUEST__INIT, list = CHANCERY__HSM_REQUEST__INIT,
+			     random = CHANCERY__HSM_REQUEST__INIT;
+	Chancery__HsmMarks read_mark = CHANCERY__HSM_MARKS__INIT, list_marks = CHANCERY__HSM_MARKS__INIT;
+	Chancery__HsmRandom octets = CHANCERY__HSM_RANDOM__INIT;
+
+	read_mark.read = (char *)"key/0123456789abcdef0123456789abcdef";
+	read.marks = &read_mark;
+	ask_late(*state, &read);
+	list_marks.list = true;
+	list.marks = &list_marks;
+	ask_late(*state, &list);
+	octets.size = 16;
+	random.random = &octets;
+	ask_late(*state, &random);
+}
+
 static void errors_in_a_row_open_the_breaker_and_a_probe_closes_it(void **state)
 {
 	struct fixture *fixture = *state;
@@ -152,7 +202,7 @@ static void with_every_breaker_open_work_goes_on(void **state)
 	set_fault(fixture, "C_SignInit", "0x7");
 	for (int i = 0; i < 20; i++)
 		assert_false(sign(fixture->pool, ONLY_A, &key, &err));
-	assert_int_equal(err.code, CH_INTERNAL);
+	assert_int_equal(err.code, CH_UNAVAILABLE);
 	clear_fault(fixture, "C_SignInit");
 	if (!sign(fixture->pool, ONLY_A, &key, &err)) /* whatever its breaker says: there is no other */
 		fail_msg("%s", err.message);
@@ -347,11 +397,12 @@ static void enabling_tries_a_refused_pin_once_more(void **state)
 
 int main(int argc, char **argv)
 {
-	if (argc == 3 && strcmp(argv[1], HSM_WORKER_OPTION) == 0)
-		return hsm_worker_main(argv[2]);
+	if (hsm_worker_asked(argc, argv))
+		return hsm_worker_main(argc, argv);
 	const struct CMUnitTest tests[] = {
 		RUNNING(a_stopped_hsm_delays_callers_by_little_and_serves_again_when_it_goes_on),
 		RUNNING(an_open_breaker_gets_no_new_items),
+		RUNNING(what_only_reads_is_asked_of_another_hsm_too),
 		RUNNING(errors_in_a_row_open_the_breaker_and_a_probe_closes_it),
 		RUNNING(with_every_breaker_open_work_goes_on),
 		RUNNING(what_must_happen_once_is_not_sent_to_a_second_hsm),

@@ -118,8 +118,46 @@ static void both_hsms_are_used(void **state)
 	for (size_t i = 0; i < 2; i++) {
 		hsm_pool_status(fixture->pool, i, &status[i]);
 		assert_true(status[i].signatures > 50);
+		assert_false(status[i].flapping);
 	}
 	ch_bytes_free(&key.public_key_info);
+}
+
+/* A caller that does two things each time, one after the other, would keep each HSM to one of them for ever,
+ * if equally busy HSMs were taken by turns. */
+static void two_kinds_of_work_by_turns_each_go_to_both_hsms(void **state)
+{
+	struct fixture *fixture = *state;
+	Chancery__HsmRequest request = CHANCERY__HSM_REQUEST__INIT;
+	Chancery__HsmRandom random = CHANCERY__HSM_RANDOM__INIT;
+	struct ch_error err = CH_NONE;
+	struct hsm_status status;
+	struct test_key key;
+
+	random.size = 8;
+	request.random = &random;
+	make_on_both(fixture->pool, "ecdsa-p256", &key);
+	for (int i = 0; i < 40; i++) {
+		assert_true(run(fixture->pool, BOTH, &request, NULL, &err));
+		assert_true(sign(fixture->pool, BOTH, &key, &err));
+	}
+	for (size_t i = 0; i < 2; i++) {
+		hsm_pool_status(fixture->pool, i, &status);
+		assert_true(status.signatures > 5);
+	}
+	ch_bytes_free(&key.public_key_info);
+}
+
+/* It is up, and was lost so often of late that nobody should trust it. */
+static void assert_flapping(struct hsm_pool *pool, size_t index, uint32_t restarts)
+{
+	struct hsm_status status;
+
+	hsm_pool_status(pool, index, &status);
+	assert_int_equal(status.state, HSM_UP);
+	assert_true(status.restarts >= restarts);
+	assert_true(status.flapping);
+	assert_string_not_equal(status.last_error, "");
 }
 
 static void a_killed_worker_costs_no_caller_an_error(void **state)
@@ -141,6 +179,8 @@ static void a_killed_worker_costs_no_caller_an_error(void **state)
 	assert_true(hsm_pool_wait_up(fixture->pool, BOTH, UP_LIMIT));
 	stop_load(&load);
 	assert_true(atomic_load(&fixture->events.of[HSM_WENT_DOWN]) >= 6);
+	assert_flapping(fixture->pool, 0, 3);
+	assert_flapping(fixture->pool, 1, 3);
 	ch_bytes_free(&key.public_key_info);
 }
 
@@ -230,8 +270,8 @@ static void a_wrong_pin_is_tried_once_and_the_other_hsm_serves(void **state)
 
 int main(int argc, char **argv)
 {
-	if (argc == 3 && strcmp(argv[1], HSM_WORKER_OPTION) == 0)
-		return hsm_worker_main(argv[2]);
+	if (hsm_worker_asked(argc, argv))
+		return hsm_worker_main(argc, argv);
 	const struct CMUnitTest tests[] = {
 		WITH_TOKENS(keys_of_every_algorithm_are_copied_and_both_copies_sign),
 		WITH_TOKENS(an_ed25519_key_signs_but_softhsm_cannot_wrap_it),
@@ -240,6 +280,7 @@ int main(int argc, char **argv)
 		WITH_TOKENS(a_key_that_only_one_hsm_has_is_found_there),
 		WITH_TOKENS(a_key_that_nobody_has_is_not_found),
 		WITH_TOKENS(both_hsms_are_used),
+		WITH_TOKENS(two_kinds_of_work_by_turns_each_go_to_both_hsms),
 		WITH_TOKENS(a_killed_worker_costs_no_caller_an_error),
 		WITH_TOKENS(a_worker_that_hangs_is_killed_and_costs_no_caller_an_error),
 		WITH_TOKENS(a_token_that_vanishes_and_returns_costs_no_caller_an_error),

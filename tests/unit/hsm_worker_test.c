@@ -45,6 +45,15 @@ static uint32_t restarts_of(struct fixture *fixture, size_t i)
 	return status.restarts;
 }
 
+/* An event is told a moment after the state that it is about. */
+static void wait_told(struct fixture *fixture, size_t event)
+{
+	int64_t until = ch_monotonic_us() + UP_LIMIT;
+
+	while (!atomic_load(&fixture->events.of[event]) && ch_monotonic_us() < until)
+		usleep(1000);
+}
+
 static void wait_restarts(struct fixture *fixture, uint32_t more_than)
 {
 	for (int i = 0; i < 10000 && restarts_of(fixture, 0) <= more_than; i++)
@@ -219,6 +228,7 @@ static void the_last_try_before_the_lock_is_left_to_a_person(void **state)
 	assert_int_equal(calls_of(fixture, "C_Login"), 0);
 	hsm_pool_status(fixture->pool, 0, &status);
 	assert_non_null(strstr(status.last_error, "CKF_USER_PIN_FINAL_TRY"));
+	wait_told(fixture, HSM_PIN_REFUSED);
 	assert_int_equal(atomic_load(&fixture->events.of[HSM_PIN_REFUSED]), 1);
 }
 
@@ -242,6 +252,9 @@ static void a_try_that_the_token_counted_is_a_refusal_whatever_the_answer(void *
 					  CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY));
 	assert_false(token_pin_was_refused(CKR_DEVICE_ERROR, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_COUNT_LOW));
 	assert_false(token_pin_was_refused(CKR_DEVICE_ERROR, 0, CKF_RNG | CKF_LOGIN_REQUIRED));
+	assert_false(token_pin_was_refused(CKR_USER_PIN_NOT_INITIALIZED, 0, CKF_USER_PIN_COUNT_LOW));
+	assert_true(token_pin_was_refused(CKR_USER_PIN_NOT_INITIALIZED, 0, CKF_USER_PIN_FINAL_TRY));
+	assert_true(token_pin_was_refused(CKR_USER_PIN_NOT_INITIALIZED, 0, CKF_USER_PIN_LOCKED));
 	assert_false(token_pin_was_refused(CKR_OK, 0, CKF_USER_PIN_COUNT_LOW));
 }
 
@@ -310,8 +323,8 @@ static void an_attribute_longer_than_its_room_is_refused(void **state)
 
 int main(int argc, char **argv)
 {
-	if (argc == 3 && strcmp(argv[1], HSM_WORKER_OPTION) == 0)
-		return hsm_worker_main(argv[2]);
+	if (hsm_worker_asked(argc, argv))
+		return hsm_worker_main(argc, argv);
 	const struct CMUnitTest tests[] = {
 		RUNNING(each_sick_code_ends_the_worker_and_costs_no_caller_an_error),
 		RUNNING(a_session_that_goes_bad_while_idle_is_found_by_the_worker),

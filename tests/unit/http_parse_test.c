@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* http_parse_test.c: the pure parts of libcommon/http: PROXY headers, routes, escapes, queries, Accept. */
 #include "http/http.h"
+#include "http/networks.h"
 #include "http/parse.h"
 #include "http/proxy_header.h"
 
@@ -167,6 +168,100 @@ static void every_beginning_of_a_header_asks_for_more(void **state)
 		assert_int_equal(proxy(input, i, &header), HTTP_PROXY_MORE);
 }
 
+static bool network_has(const char *network, const char *address)
+{
+	const struct ch_conf_strings texts = { (char *[]){ (char *)(uintptr_t)network }, 1 };
+	struct sockaddr_in6 six = { .sin6_family = AF_INET6 };
+	struct sockaddr_in four = { .sin_family = AF_INET };
+	struct http_networks networks = CH_NONE;
+	struct ch_error err;
+	bool has;
+
+	if (!http_networks_read(&texts, &networks, &err))
+		fail_msg("%s", err.message);
+	if (inet_pton(AF_INET, address, &four.sin_addr) == 1) {
+		has = http_networks_contain(&networks, (struct sockaddr *)&four);
+	} else {
+		assert_int_equal(inet_pton(AF_INET6, address, &six.sin6_addr), 1);
+		has = http_networks_contain(&networks, (struct sockaddr *)&six);
+	}
+	http_networks_free(&networks);
+	return has;
+}
+
+static void a_network_has_the_addresses_below_its_prefix(void **state)
+{
+	assert_true(network_has("192.0.2.7", "192.0.2.7"));
+	assert_true(network_has("192.0.2.7", "::ffff:192.0.2.7")); /* a listener of both families */
+	assert_false(network_has("192.0.2.7", "192.0.2.6"));
+	assert_true(network_has("10.0.0.0/8", "10.255.255.255"));
+	assert_false(network_has("10.0.0.0/8", "11.0.0.0"));
+	assert_true(network_has("192.0.2.128/25", "192.0.2.128"));
+	assert_false(network_has("192.0.2.128/25", "192.0.2.127"));
+	assert_true(network_has("0.0.0.0/0", "203.0.113.1"));
+	assert_false(network_has("0.0.0.0/0", "2001:db8::1"));
+	assert_true(network_has("2001:DB8:0:0::/64", "2001:db8::ffff"));
+	assert_false(network_has("2001:db8::/64", "2001:db8:0:1::"));
+	assert_true(network_has("::1", "::1"));
+	assert_false(network_has("::1", "127.0.0.1"));
+}
+
+static void what_is_no_network_is_refused(void **state)
+{
+	static const char *const bad[] = { "",
+					   "haproxy",
+					   "192.0.2",
+					   "192.0.2.7/",
+					   "192.0.2.7/33",
+					   "10.0.0.0/-8",
+					   "10.0.0.0/8x",
+					   "2001:db8::/129",
+					   "10.0.0.1/8",
+					   "2001:db8::1/64",
+					   "10.0.0.0/8/8" };
+	struct sockaddr local = { .sa_family = AF_UNIX };
+	struct http_networks all = CH_NONE;
+	struct ch_error err;
+	char text[64];
+
+	for (size_t i = 0; i < CH_COUNT(bad); i++) {
+		const struct ch_conf_strings texts = { (char *[]){ (char *)(uintptr_t)bad[i] }, 1 };
+		struct http_networks networks = CH_NONE;
+
+		assert_false(http_networks_read(&texts, &networks, &err));
+		assert_int_equal(err.code, CH_INVALID);
+		http_networks_free(&networks);
+	}
+	assert_false(http_networks_contain(&all, NULL));
+	assert_false(http_networks_contain(&all, &local));
+	http_address_text(&local, text);
+	assert_string_equal(text, "unknown");
+}
+
+static void dates_are_imf_fixdate(void **state)
+{
+	char text[CH_HTTP_DATE_SIZE];
+
+	ch_http_date(INT64_C(784111777) * 1000000, text); /* RFC 9110's example */
+	assert_string_equal(text, "Sun, 06 Nov 1994 08:49:37 GMT");
+}
+
+static void a_list_of_entity_tags_is_compared_weakly(void **state)
+{
+	static const char *const same[] = { "\"a1\"", "W/\"a1\"", "\"x\", \"a1\"", "*", "\"a,b\" ,W/\"a1\"" };
+	static const char *const other[] = { "\"a2\"",     "",           "a1", "\"x\",\"a12\"",
+					     "\"\\\"a1\"", "\"unclosed", "W/", "x\"a1\"" };
+
+	for (size_t i = 0; i < CH_COUNT(same); i++) {
+		assert_true(ch_http_names_tag(same[i], "\"a1\""));
+		assert_true(ch_http_names_tag(same[i], "W/\"a1\""));
+	}
+	for (size_t i = 0; i < CH_COUNT(other); i++) {
+		assert_false(ch_http_names_tag(other[i], "\"a1\""));
+		assert_false(ch_http_names_tag(other[i], "W/\"a1\""));
+	}
+}
+
 static void a_route_takes_segments_rests_and_suffixes(void **state)
 {
 	struct http_capture captures[4];
@@ -319,6 +414,10 @@ int main(void)
 		cmocka_unit_test(a_version_2_local_header_leaves_the_peer),
 		cmocka_unit_test(malformed_version_2_headers_are_refused),
 		cmocka_unit_test(every_beginning_of_a_header_asks_for_more),
+		cmocka_unit_test(dates_are_imf_fixdate),
+		cmocka_unit_test(a_list_of_entity_tags_is_compared_weakly),
+		cmocka_unit_test(a_network_has_the_addresses_below_its_prefix),
+		cmocka_unit_test(what_is_no_network_is_refused),
 		cmocka_unit_test(a_route_takes_segments_rests_and_suffixes),
 		cmocka_unit_test(a_route_does_not_take_what_only_resembles_it),
 		cmocka_unit_test(percent_escapes_are_decoded_once),

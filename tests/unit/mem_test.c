@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mem_test.c: bytes, buffers, secrets and files. */
-#include "mem/mem.h"
+#include "mem/new_file.h"
+
+#include <dirent.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -95,6 +97,7 @@ static void a_buffer_grows_and_hands_over(void **state)
 static void a_secret_is_wiped_and_may_not_be_readable_for_others(void **state)
 {
 	char path[] = "/tmp/mem_test.XXXXXX";
+	static const mode_t too_open[] = { 0440, 0460, 0410, 0404, 0444 };
 	int fd = mkstemp(path);
 	CH_AUTO(ch_secret) secret = CH_NONE;
 	struct ch_error err = CH_NONE;
@@ -109,9 +112,11 @@ static void a_secret_is_wiped_and_may_not_be_readable_for_others(void **state)
 	assert_null(secret.data);
 	assert_false(ch_secret_read_file(path, 3, &secret, &err));
 	assert_int_equal(err.code, CH_TOO_LARGE);
-	assert_int_equal(chmod(path, 0444), 0);
-	assert_false(ch_secret_read_file(path, 64, &secret, &err));
-	assert_int_equal(err.code, CH_DENIED);
+	for (size_t i = 0; i < CH_COUNT(too_open); i++) {
+		assert_int_equal(chmod(path, too_open[i]), 0);
+		assert_false(ch_secret_read_file(path, 64, &secret, &err));
+		assert_int_equal(err.code, CH_DENIED);
+	}
 	unlink(path);
 	assert_false(ch_secret_read_file(path, 64, &secret, &err));
 	assert_int_equal(err.code, CH_NOT_FOUND);
@@ -143,6 +148,91 @@ static void a_file_is_replaced_whole(void **state)
 	assert_int_equal(err.code, CH_NOT_FOUND);
 }
 
+static size_t files_in(const char *directory)
+{
+	DIR *open = opendir(directory);
+	size_t count = 0;
+
+	while (readdir(open))
+		count++;
+	closedir(open);
+	return count - 2;
+}
+
+/* A rename would take away what others write to or read from. */
+static void a_device_fifo_or_link_is_never_replaced(void **state)
+{
+	char directory[] = "/tmp/mem_test.XXXXXX";
+	struct ch_error err;
+
+	assert_non_null(mkdtemp(directory));
+	CH_AUTO(ch_string) target = ch_format("%s/target", directory);
+	CH_AUTO(ch_string) link = ch_format("%s/link", directory);
+	CH_AUTO(ch_string) dangling = ch_format("%s/dangling", directory);
+	CH_AUTO(ch_string) fifo = ch_format("%s/fifo", directory);
+	CH_AUTO(ch_string) folder = ch_format("%s/folder", directory);
+	const struct {
+		const char *path, *says;
+	} cases[] = { { link, "is a symbolic link, which is not replaced" },
+		      { dangling, "is a symbolic link, which is not replaced" },
+		      { fifo, "is a FIFO, which is not replaced" },
+		      { folder, "is a folder, which is not replaced" },
+		      { "/dev/null", "is a device, which is not replaced" } };
+
+	assert_true(ch_write_file(target, ch_view_text("kept"), 0600, &err));
+	assert_int_equal(symlink(target, link), 0);
+	assert_int_equal(symlink("/nowhere/at/all", dangling), 0);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	assert_int_equal(mkdir(folder, 0700), 0);
+	for (size_t i = 0; i < CH_COUNT(cases); i++) {
+		CH_AUTO(ch_new_file) file = CH_NONE;
+
+		assert_false(ch_write_file(cases[i].path, ch_view_text("x"), 0600, &err));
+		assert_int_equal(err.code, CH_INVALID);
+		assert_non_null(strstr(err.message, cases[i].says));
+		assert_false(ch_new_file_open(cases[i].path, 0600, &file, &err));
+	}
+	assert_int_equal(files_in(directory), 5);
+	unlink(target);
+	unlink(link);
+	unlink(dangling);
+	unlink(fifo);
+	rmdir(folder);
+	assert_int_equal(rmdir(directory), 0);
+}
+
+static void a_new_files_place_is_taken_before_its_content_is_made(void **state)
+{
+	char directory[] = "/tmp/mem_test.XXXXXX";
+	struct ch_new_file file = CH_NONE;
+	CH_AUTO(ch_bytes) read = CH_NONE;
+	struct ch_error err;
+
+	assert_non_null(mkdtemp(directory));
+	CH_AUTO(ch_string) path = ch_format("%s/file", directory);
+	CH_AUTO(ch_string) missing = ch_format("%s/none/file", directory);
+	assert_false(ch_new_file_open(missing, 0600, &file, &err));
+	assert_int_equal(err.code, CH_NOT_FOUND);
+	ch_new_file_free(&file);
+	/* one that is given up leaves nothing, and what was there before stays */
+	assert_true(ch_write_file(path, ch_view_text("before"), 0600, &err));
+	assert_true(ch_new_file_open(path, 0600, &file, &err));
+	assert_int_equal(files_in(directory), 2);
+	ch_new_file_free(&file);
+	assert_int_equal(files_in(directory), 1);
+	assert_true(ch_read_file(path, 100, &read, &err));
+	assert_true(ch_view_equal(ch_view_of(&read), ch_view_text("before")));
+	/* what took its place meanwhile is not replaced either */
+	assert_true(ch_new_file_open(path, 0600, &file, &err));
+	unlink(path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_false(ch_new_file_finish(&file, ch_view_text("x"), &err));
+	ch_new_file_free(&file);
+	assert_int_equal(files_in(directory), 1);
+	unlink(path);
+	assert_int_equal(rmdir(directory), 0);
+}
+
 static void random_octets_differ(void **state)
 {
 	uint8_t a[32] = { 0 };
@@ -163,6 +253,8 @@ int main(void)
 		cmocka_unit_test(a_buffer_grows_and_hands_over),
 		cmocka_unit_test(a_secret_is_wiped_and_may_not_be_readable_for_others),
 		cmocka_unit_test(a_file_is_replaced_whole),
+		cmocka_unit_test(a_device_fifo_or_link_is_never_replaced),
+		cmocka_unit_test(a_new_files_place_is_taken_before_its_content_is_made),
 		cmocka_unit_test(random_octets_differ),
 	};
 

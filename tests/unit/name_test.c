@@ -308,9 +308,46 @@ static void other_general_names_are_refused(void **state)
 	}
 }
 
+/* RFC 5280 §7.1, as OpenSSL looks for an issuer. */
+static void names_are_equal_as_relying_parties_compare_them(void **state)
+{
+	static const uint8_t printable[] = { 0x30, 0x0d, 0x31, 0x0b, 0x30, 0x09, 0x06, 0x03,
+					     0x55, 0x04, 0x03, 0x13, 0x02, 'c',  'A' };
+	static const struct {
+		const char *a, *b;
+		bool equal;
+	} cases[] = {
+		{ "CN=Test CA,O=Example", "CN=Test CA,O=Example", true },
+		{ "CN=Test CA,O=Example", "CN=TEST  ca,O=example", true },
+		{ "CN=Test CA,O=Example", "O=Example,CN=Test CA", false },
+		{ "CN=Test CA,O=Example", "CN=TestCA,O=Example", false },
+		{ "CN=Test CA", "CN=Test CA,O=Example", false },
+		{ "CN=Test CA", "OU=Test CA", false },
+	};
+	CH_AUTO(ch_bytes) utf8 = CH_NONE;
+	struct ch_error err;
+	bool equal;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		CH_AUTO(ch_bytes) a = CH_NONE, b = CH_NONE;
+
+		assert_true(ch_name_parse(cases[i].a, &a, &err) && ch_name_parse(cases[i].b, &b, &err));
+		assert_true(ch_name_equal(ch_view_of(&a), ch_view_of(&b), &equal, &err));
+		assert_int_equal(equal, cases[i].equal);
+	}
+	assert_true(ch_name_parse("CN=CA", &utf8, &err));
+	assert_true(ch_name_equal(ch_view_of(&utf8), ch_view(printable, sizeof(printable)), &equal, &err));
+	assert_true(equal);
+	assert_false(
+		ch_name_equal(ch_view_of(&utf8), ch_view(printable, sizeof(printable) - 1), &equal, &err));
+	assert_int_equal(err.code, CH_INVALID);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(names_are_equal_as_relying_parties_compare_them),
 		cmocka_unit_test(a_name_is_written_most_specific_first),
 		cmocka_unit_test(names_go_through_der_and_back),
 		cmocka_unit_test(what_is_no_name_is_refused_with_its_fault),

@@ -21,6 +21,8 @@ struct shape {
 	size_t serial_size;
 	size_t cert_ids;
 	bool without_parameters;
+	const char *parameters; /* of `parameters_size` octets; NULL: the NULL that is usual */
+	size_t parameters_size;
 	bool explicit_version;
 	uint64_t version;
 	int nonce_size; /* -1: none */
@@ -60,7 +62,9 @@ static void put_cert_id(struct ch_der_writer *w, const struct shape *shape)
 	ch_der_begin(w, CH_DER_SEQUENCE);
 	ch_der_begin(w, CH_DER_SEQUENCE);
 	put_oid(w, shape->hash);
-	if (!shape->without_parameters)
+	if (shape->parameters)
+		ch_der_put_raw(w, ch_view(shape->parameters, shape->parameters_size));
+	else if (!shape->without_parameters)
 		ch_der_put_null(w);
 	ch_der_finish(w);
 	put_filled(w, 0xaa, shape->hash_size);
@@ -175,7 +179,7 @@ static void a_usual_request_gives_its_cert_id(void **state)
 	CH_AUTO(ch_bytes) der = accepted(usual, &request);
 
 	assert_int_equal(request.count, 1);
-	assert_int_equal(request.cert_ids[0].hash, OCSP_SHA1);
+	assert_int_equal(request.cert_ids[0].hash, CH_CERT_ID_SHA1);
 	assert_int_equal(request.cert_ids[0].issuer_name_hash.size, 20);
 	assert_int_equal(request.cert_ids[0].issuer_name_hash.data[0], 0xaa);
 	assert_int_equal(request.cert_ids[0].issuer_key_hash.data[0], 0xbb);
@@ -204,7 +208,7 @@ static void optional_parts_are_taken_or_passed_over(void **state)
 	shape.critical = "1.3.6.1.5.5.7.48.1.4"; /* acceptable responses: basic is all we have */
 	der = accepted(shape, &request);
 	assert_int_equal(request.count, 16);
-	assert_int_equal(request.cert_ids[15].hash, OCSP_SHA256);
+	assert_int_equal(request.cert_ids[15].hash, CH_CERT_ID_SHA256);
 	assert_int_equal(request.nonce.size, 32);
 	assert_int_equal(request.nonce.data[31], 0xcc);
 }
@@ -220,7 +224,46 @@ static void other_hashes_are_read_as_such(void **state)
 	shape.hash = SHA384;
 	shape.hash_size = 48;
 	der = accepted(shape, &request);
-	assert_int_equal(request.cert_ids[0].hash, OCSP_HASH_OTHER);
+	assert_int_equal(request.cert_ids[0].hash, CH_CERT_ID_OTHER);
+}
+
+/* RFC 5754 §2: absent or NULL. A response repeats the CertID: what else stands there would be signed. */
+static void hash_parameters_are_absent_or_null(void **state)
+{
+	static const struct {
+		const char *octets;
+		size_t size;
+		const char *hash;
+		size_t hash_size;
+	} bad[] = {
+		{ "\x04\x03"
+		  "abc",
+		  5, SHA1, 20 },
+		{ "\x30\x00", 2, SHA256, 32 },
+		{ "\x05\x01"
+		  "a",
+		  3, SHA1, 20 },
+		{ "\x05\x00\x05\x00", 4, SHA256, 32 },
+		{ "\x0c\x04"
+		  "sign",
+		  6, SHA384, 48 },
+		{ "\x02\x01\x00", 3, SHA1, 20 },
+	};
+	struct ocsp_request request;
+	struct shape shape = usual;
+	CH_AUTO(ch_bytes) with = accepted(shape, &request);
+	CH_AUTO(ch_bytes) without = CH_NONE;
+
+	shape.without_parameters = true;
+	without = accepted(shape, &request);
+	for (size_t i = 0; i < CH_COUNT(bad); i++) {
+		shape = usual;
+		shape.hash = bad[i].hash;
+		shape.hash_size = bad[i].hash_size;
+		shape.parameters = bad[i].octets;
+		shape.parameters_size = bad[i].size;
+		refused(shape, "der", "CertID.hashAlgorithm");
+	}
 }
 
 /* RFC 9654 §2.1. */
@@ -338,6 +381,7 @@ int main(void)
 		cmocka_unit_test(a_usual_request_gives_its_cert_id),
 		cmocka_unit_test(optional_parts_are_taken_or_passed_over),
 		cmocka_unit_test(other_hashes_are_read_as_such),
+		cmocka_unit_test(hash_parameters_are_absent_or_null),
 		cmocka_unit_test(nonces_of_1_to_128_octets_are_taken),
 		cmocka_unit_test(what_breaks_the_grammar_is_malformed),
 		cmocka_unit_test(truncated_and_extended_requests_are_malformed),

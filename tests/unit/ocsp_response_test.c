@@ -19,6 +19,10 @@ CH_DEFINE_AUTO_POINTER(OCSP_CERTID, OCSP_CERTID, OCSP_CERTID_free)
 
 /* 2026-11-21T10:00:00Z */
 #define NOW (INT64_C(1795255200) * CH_SECOND)
+#define AN_HOUR                                                        \
+	{                                                              \
+		.this_update_us = NOW, .next_update_us = NOW + CH_HOUR \
+	}
 
 /* A CA that is its own responder: the smallest thing that OpenSSL verifies a response against. */
 struct fixture {
@@ -97,8 +101,7 @@ static struct ch_bytes signed_by(const struct fixture *f, struct ch_view data)
 static OCSP_BASICRESP *made(const struct fixture *f, const struct ocsp_single_response *singles, size_t count,
 			    struct ch_view nonce)
 {
-	CH_AUTO(ch_bytes) data =
-		ocsp_response_data(f->key_hash, NOW + 999999, NOW, NOW + CH_HOUR, singles, count, nonce);
+	CH_AUTO(ch_bytes) data = ocsp_response_data(f->key_hash, NOW + 999999, singles, count, nonce);
 	CH_AUTO(ch_bytes) signature = signed_by(f, ch_view_of(&data));
 	CH_AUTO(ch_bytes) response = CH_NONE;
 	CH_AUTO(OCSP_RESPONSE) decoded = NULL;
@@ -125,7 +128,7 @@ static void openssl_verifies_a_good_response(void **state)
 {
 	const struct fixture *f = *state;
 	CH_AUTO(ch_bytes) id = cert_id_der(f, EVP_sha1(), 4711);
-	const struct ocsp_single_response single = { ch_view_of(&id), { .status = OCSP_GOOD } };
+	const struct ocsp_single_response single = { ch_view_of(&id), { .status = OCSP_GOOD }, AN_HOUR };
 	CH_AUTO(OCSP_BASICRESP) basic = made(f, &single, 1, ch_view(NULL, 0));
 	X509_STORE *store = X509_STORE_new();
 	ASN1_GENERALIZEDTIME *this_update = NULL;
@@ -160,9 +163,8 @@ static void a_changed_response_does_not_verify(void **state)
 {
 	const struct fixture *f = *state;
 	CH_AUTO(ch_bytes) id = cert_id_der(f, EVP_sha1(), 4711);
-	const struct ocsp_single_response single = { ch_view_of(&id), { .status = OCSP_GOOD } };
-	CH_AUTO(ch_bytes) data =
-		ocsp_response_data(f->key_hash, NOW, NOW, NOW + CH_HOUR, &single, 1, ch_view(NULL, 0));
+	const struct ocsp_single_response single = { ch_view_of(&id), { .status = OCSP_GOOD }, AN_HOUR };
+	CH_AUTO(ch_bytes) data = ocsp_response_data(f->key_hash, NOW, &single, 1, ch_view(NULL, 0));
 	CH_AUTO(ch_bytes) signature = signed_by(f, ch_view_of(&data));
 	struct ch_error err = CH_NONE;
 	uint8_t *info = NULL;
@@ -185,10 +187,12 @@ static void every_status_of_a_request_with_three_certificates(void **state)
 				  cert_id_der(f, EVP_sha256(), 3) };
 	const struct ocsp_single_response singles[] = {
 		{ ch_view_of(&ids[0]),
-		  { .status = OCSP_REVOKED, .revoked_at_us = NOW - CH_DAY, .reason = 1 } },
-		{ ch_view_of(&ids[1]), { .status = OCSP_UNKNOWN } },
+		  { .status = OCSP_REVOKED, .revoked_at_us = NOW - CH_DAY, .reason = 1 },
+		  AN_HOUR },
+		{ ch_view_of(&ids[1]), { .status = OCSP_UNKNOWN }, AN_HOUR },
 		{ ch_view_of(&ids[2]),
-		  { .status = OCSP_REVOKED, .revoked_at_us = NOW - CH_DAY + 5, .reason = 0 } },
+		  { .status = OCSP_REVOKED, .revoked_at_us = NOW - CH_DAY + 5, .reason = 0 },
+		  AN_HOUR },
 	};
 	CH_AUTO(OCSP_BASICRESP) basic = made(f, singles, 3, ch_view(NULL, 0));
 	ASN1_GENERALIZEDTIME *at = NULL;
@@ -213,7 +217,7 @@ static void the_nonce_comes_back(void **state)
 {
 	const struct fixture *f = *state;
 	CH_AUTO(ch_bytes) id = cert_id_der(f, EVP_sha1(), 4711);
-	const struct ocsp_single_response single = { ch_view_of(&id), { .status = OCSP_GOOD } };
+	const struct ocsp_single_response single = { ch_view_of(&id), { .status = OCSP_GOOD }, AN_HOUR };
 	CH_AUTO(OCSP_REQUEST) request = OCSP_REQUEST_new();
 	CH_AUTO(OCSP_BASICRESP) with = NULL;
 	CH_AUTO(OCSP_BASICRESP) without = NULL;
@@ -248,7 +252,7 @@ static void errors_are_responses_without_a_body(void **state)
 /* --- authority.c: who is meant by a CertID, and who answers ----------------------------------------------
  */
 
-static struct ocsp_cert_id decoded_id(struct ch_view der)
+static struct ch_cert_id decoded_id(struct ch_view der)
 {
 	/* Wrapped as a request by OpenSSL, read by us. */
 	static struct ocsp_request request;
@@ -292,7 +296,7 @@ static void openssl_and_we_mean_the_same_ca(void **state)
 
 	for (size_t i = 0; i < CH_COUNT(digests); i++) {
 		struct ch_bytes der = cert_id_der(f, digests[i], 77);
-		struct ocsp_cert_id id = decoded_id(ch_view_of(&der));
+		struct ch_cert_id id = decoded_id(ch_view_of(&der));
 
 		if (i < 2)
 			assert_ptr_equal(ocsp_authorities_find(authorities, &id), &authorities->items[0]);

@@ -89,6 +89,8 @@ static void every_member_has_its_part(void **state)
 	CHANGES(key.quota_per_hour = 1);
 	CHANGES(key.approvals_required = 1);
 	CHANGES(strcpy(key.audit_mode, "each"));
+	CHANGES(key.extra_extensions = one, key.extra_extension_count = 1);
+	CHANGES(key.signatures_unverified = true);
 }
 
 /* A list that ends earlier and another that begins with its last item are not the same octets. */

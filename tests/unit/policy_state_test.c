@@ -14,20 +14,21 @@
 
 #define PURPOSE(name) CHANCERY__PURPOSE__PURPOSE_##name
 
-static const char *const names[] = { "pre-active",  "active",  "suspended",
-				     "compromised", "retired", "destroyed" };
+static const char *const names[] = { "pre-active", "active",    "suspended", "compromised",
+				     "retired",    "destroyed", "stopped" };
 
 /* '-': no way; 'a': with officers' approval; 'n': none needed (NIST SP 800-57 Part 1 Rev. 5 §7). */
 static void the_ways_are_these_and_no_others(void **state)
 {
 	static const char *const expected[] = {
-		/* to: pre-active, active, suspended, compromised, retired, destroyed */
-		[0] = "-a-n-a", /* from pre-active */
-		[1] = "--nna-", /* active */
-		[2] = "-a-na-", /* suspended */
-		[3] = "-----a", /* compromised */
-		[4] = "---n-a", /* retired */
-		[5] = "------", /* destroyed */
+		/* to: pre-active, active, suspended, compromised, retired, destroyed, stopped */
+		[0] = "-a-n-a-", /* from pre-active */
+		[1] = "--nna-n", /* active */
+		[2] = "-a-na-a", /* suspended */
+		[3] = "-----a-", /* compromised */
+		[4] = "---n-a-", /* retired */
+		[5] = "-------", /* destroyed */
+		[6] = "-anna--", /* stopped */
 	};
 
 	(void)state;
@@ -41,16 +42,20 @@ static void the_ways_are_these_and_no_others(void **state)
 		}
 }
 
-static void only_an_active_key_signs_and_a_retired_one_its_crls(void **state)
+static void only_an_active_key_signs_and_a_stopped_or_retired_one_tells_status(void **state)
 {
 	(void)state;
 	for (int purpose = 1; purpose <= 8; purpose++)
 		for (size_t i = 0; i < CH_COUNT(names); i++) {
 			bool active = strcmp(names[i], "active") == 0;
-			bool crl = strcmp(names[i], "retired") == 0 && purpose == PURPOSE(CRL);
+			bool alone = strcmp(names[i], "retired") == 0 || strcmp(names[i], "stopped") == 0;
+			/* of the certificates, responders' alone: purpose_end_entity_test.c */
+			bool status = alone &&
+				      (purpose == PURPOSE(CRL) || purpose == PURPOSE(END_ENTITY_CERTIFICATE));
 
+			assert_int_equal(vault_state_tells_status_alone(names[i]), alone);
 			assert_int_equal(vault_state_signs(names[i], (Chancery__Purpose)purpose),
-					 active || crl);
+					 active || status);
 		}
 	for (size_t i = 0; i < CH_COUNT(names); i++)
 		assert_int_equal(vault_state_may_be_certified(names[i]), i < 2);
@@ -64,9 +69,38 @@ static void a_state_says_where_it_leads(void **state)
 	CH_AUTO(ch_string) destroyed = vault_transitions_from("destroyed");
 
 	(void)state;
-	assert_string_equal(active, "suspended, compromised, retired");
+	assert_string_equal(active, "suspended, compromised, retired, stopped");
 	assert_string_equal(destroyed, "nothing");
 	assert_false(vault_state_known("deactivated"));
+}
+
+/* What becomes of the key when its CA is stopped, started again, retired, revoked. */
+static void a_cas_key_follows_the_ca(void **state)
+{
+	const struct {
+		const char *from, *ca_state, *reason, *to;
+	} cases[] = {
+		{ "active", "suspended", "", "stopped" },
+		{ "stopped", "suspended", "", "stopped" },
+		{ "suspended", "suspended", "", "suspended" }, /* is weaker already */
+		{ "compromised", "suspended", "", "compromised" },
+		{ "stopped", "active", "", "active" },
+		{ "compromised", "active", "", "active" }, /* there is no such way */
+		{ "stopped", "retired", "", "retired" },
+		{ "active", "revoked", "superseded", "retired" },
+		{ "stopped", "revoked", "cACompromise", "compromised" },
+		{ "active", "revoked", "keyCompromise", "compromised" },
+		{ "compromised", "revoked", "superseded", "compromised" },
+		{ "destroyed", "revoked", "cACompromise", "destroyed" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < CH_COUNT(cases); i++)
+		assert_string_equal(vault_ca_key_state(cases[i].from, cases[i].ca_state, cases[i].reason),
+				    cases[i].to);
+	assert_null(vault_ca_key_state("active", "pending", ""));
+	assert_null(vault_transition_find("compromised", "active"));
+	assert_true(vault_transition_find("stopped", "active")->needs_approval);
 }
 
 /* --- limits --- */
@@ -191,7 +225,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_ways_are_these_and_no_others),
-		cmocka_unit_test(only_an_active_key_signs_and_a_retired_one_its_crls),
+		cmocka_unit_test(only_an_active_key_signs_and_a_stopped_or_retired_one_tells_status),
+		cmocka_unit_test(a_cas_key_follows_the_ca),
 		cmocka_unit_test(a_state_says_where_it_leads),
 		cmocka_unit_test(a_key_signs_for_its_purposes_callers_and_algorithms),
 		cmocka_unit_test(the_key_says_how_it_is_audited_else_its_purpose),

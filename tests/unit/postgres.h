@@ -8,15 +8,18 @@
 
 #include "db/db.h"
 
+#include <fcntl.h>
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define POSTGRES_TOOL   "../tools/private_postgres.sh"
 #define POSTGRES_SCHEMA "../../proto/schema"
 
-static char postgres_scratch[] = "/tmp/chancery-test-XXXXXX";
+/* Weak: one for all files of a test program. */
+__attribute__((weak)) char postgres_scratch[] = "/tmp/chancery-test-XXXXXX";
 
 __attribute__((format(printf, 1, 2))) static inline void postgres_shell(const char *format, ...)
 {
@@ -55,6 +58,29 @@ __attribute__((format(printf, 1, 2))) static inline void postgres_does(const cha
 	PQfinish(pg);
 }
 
+/* Stops the server when this program ends, however it does: killed at its time limit, it calls no teardown.
+ * The watcher reads from a pipe that this program alone writes to, and is a child of nobody, so that who
+ * kills the program and its children does not kill it. */
+static inline void postgres_watch(void)
+{
+	static const char watcher[] = "cat; [ ! -d \"$1\" ] || { \"$0\" stop \"$1\"; rm -rf \"$1\"; }";
+	int ends[2], null;
+	pid_t child = -1;
+
+	if (pipe(ends) != 0 || fcntl(ends[1], F_SETFD, FD_CLOEXEC) != 0 || (child = fork()) < 0)
+		fail_msg("no watcher");
+	if (child == 0) {
+		null = open("/dev/null", O_RDWR);
+		if (fork() != 0 || setsid() < 0 || dup2(ends[0], 0) < 0 || dup2(null, 1) < 0 ||
+		    dup2(null, 2) < 0)
+			_exit(0);
+		execl("/bin/sh", "sh", "-c", watcher, POSTGRES_TOOL, postgres_scratch, (char *)NULL);
+		_exit(1);
+	}
+	waitpid(child, NULL, 0);
+	close(ends[0]);
+}
+
 /* A group's setup. The schema's owner is no superuser, as in a real suite: superusers see through row-level
  * security. */
 static inline int postgres_start(void **state)
@@ -64,6 +90,7 @@ static inline int postgres_start(void **state)
 
 	if (!mkdtemp(postgres_scratch))
 		return -1;
+	postgres_watch();
 	postgres_shell("%s start %s >/dev/null", POSTGRES_TOOL, postgres_scratch);
 	postgres_does("CREATE ROLE schema_owner LOGIN CREATEROLE");
 	postgres_does("ALTER DATABASE chancery OWNER TO schema_owner");

@@ -125,7 +125,7 @@ static void a_signer_section_makes_a_signer(void **state)
 					      "timestamp_authority: { key: rsa-3072, policies: [1.2.3] }\n"),
 				 &ca, &err))
 		fail_msg("%s", err.message);
-	assert_true(ca.ocsp_responder.validity_us == 30 * CH_DAY);
+	assert_true(ca.ocsp_responder.validity_us == 7 * CH_DAY); /* short: RFC 6960 §4.2.2.2.1 */
 	assert_string_equal(ca.timestamp_authority.policies.items[0], "1.2.3");
 	assert_says(ca_error(CA "timestamp_authority: { key: rsa-3072 }\n"), "policies");
 }

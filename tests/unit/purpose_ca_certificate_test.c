@@ -110,6 +110,25 @@ static void an_approved_ca_certificate_is_signed_and_limits_its_key(void **state
 	assert_int_equal(fixture->check.ca_path_length, 0);
 }
 
+/* Officers sign one after the other: what counts is when they were asked. */
+static void an_approved_ca_certificate_begins_at_most_two_days_before_it_was_proposed(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tbs_options options = good_subordinate();
+
+	fixture->key.ca_not_before_us = NOW - 100 * CH_DAY;
+	fixture->proposed_ago_us = 5 * CH_DAY;
+	options.not_before_us = NOW - 7 * CH_DAY;
+	have_certificate_approved(fixture, make_tbs(fixture, &options), options.subject);
+	if (!ask_certificate(fixture, purpose_ca_certificate, &options))
+		fail_msg("%s", fixture->err.message);
+	options.not_before_us -= CH_SECOND;
+	have_certificate_approved(fixture, make_tbs(fixture, &options), options.subject);
+	assert_false(ask_certificate(fixture, purpose_ca_certificate, &options));
+	assert_refused(fixture, "validity", "is over 48 hours before");
+	assert_false(fixture->check.sets_ca_limits);
+}
+
 static void an_approved_root_is_signed_and_limits_itself(void **state)
 {
 	struct fixture *fixture = *state;
@@ -206,6 +225,7 @@ int main(void)
 		WITH_KEY(each_rule_of_a_ca_certificate_is_held),
 		WITH_KEY(a_subordinate_key_of_another_tenant_or_purpose_gets_no_ca_certificate),
 		WITH_KEY(an_approved_ca_certificate_is_signed_and_limits_its_key),
+		WITH_KEY(an_approved_ca_certificate_begins_at_most_two_days_before_it_was_proposed),
 		WITH_KEY(an_approved_root_is_signed_and_limits_itself),
 		WITH_KEY(what_just_keeps_a_rule_is_signed),
 		WITH_KEY(approvals_are_for_these_very_bytes_of_this_purpose),

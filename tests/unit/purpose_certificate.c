@@ -114,11 +114,13 @@ struct ch_view make_tbs(struct fixture *fixture, const struct tbs_options *optio
 	ch_der_put_time(&writer, options->not_before_us);
 	ch_der_put_time(&writer, options->not_after_us);
 	ch_der_finish(&writer);
-	if (options->subject)
+	if (options->subject_der.data)
+		ch_der_put_raw(&writer, options->subject_der);
+	else if (options->subject)
 		put_name(&writer, options->subject);
 	else
 		ch_der_put_null(&writer);
-	ch_der_put_raw(&writer, ch_view_of(&info));
+	ch_der_put_raw(&writer, options->public_key_info.data ? options->public_key_info : ch_view_of(&info));
 	if (options->unique_id)
 		ch_der_put(&writer, CH_DER_CONTEXT(1), ch_view(unique, sizeof(unique)));
 	put_extensions(&writer, options);

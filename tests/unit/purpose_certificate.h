@@ -12,9 +12,11 @@ struct tbs_options {
 	size_t serial_size;
 	uint8_t serial_first;
 	const char *algorithm, *issuer, *subject; /* subject NULL: a NULL in its place */
+	struct ch_view subject_der;               /* as it is; data NULL: subject */
 	int64_t not_before_us, not_after_us;
 	uint8_t key_fill;
-	int ca; /* 0: no basicConstraints, 1: cA TRUE, 2: cA FALSE */
+	struct ch_view public_key_info; /* as it is; data NULL: a point of key_fill */
+	int ca;                         /* 0: no basicConstraints, 1: cA TRUE, 2: cA FALSE */
 	bool constraints_not_critical;
 	int path_length;    /* -1: none */
 	unsigned key_usage; /* KU_…; 0: none */

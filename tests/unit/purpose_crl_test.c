@@ -8,7 +8,8 @@ struct crl_options {
 	int64_t this_update_us, next_update_us;
 	uint64_t number;
 	size_t number_size; /* over 8: that many octets instead */
-	bool no_number, negative, unknown_critical, entry, reason, empty_list, delta, partition;
+	bool no_number, negative, unknown_critical, entry, reason, empty_list, delta, partition,
+		of_another_ca;
 };
 
 static const struct crl_options good_crl = { .version = 1,
@@ -53,6 +54,11 @@ static struct ch_view make_crl(struct fixture *fixture, const struct crl_options
 		ch_der_begin(&writer, CH_DER_SEQUENCE);
 		ch_der_put_uint64(&writer, CH_DER_INTEGER, 77);
 		ch_der_put_time(&writer, NOW - CH_HOUR);
+		if (options->of_another_ca) {
+			ch_der_begin(&writer, CH_DER_SEQUENCE);
+			ch_extension_put(&writer, "2.5.29.29", true, ch_view(empty, sizeof(empty)));
+			ch_der_finish(&writer);
+		}
 		if (options->reason) {
 			ch_der_begin(&writer, CH_DER_SEQUENCE);
 			ch_extension_put(&writer, "2.5.29.21", false,
@@ -74,7 +80,7 @@ static struct ch_view make_crl(struct fixture *fixture, const struct crl_options
 	if (!options->no_number)
 		put_number(&writer, options);
 	else
-		ch_extension_put(&writer, "1.2.3.5", false, ch_view(null, sizeof(null)));
+		ch_extension_put(&writer, "1.2.3.5.1", false, ch_view(null, sizeof(null)));
 	ch_der_finish(&writer);
 	ch_der_finish(&writer);
 	ch_der_finish(&writer);
@@ -121,6 +127,7 @@ static void each_rule_of_a_crl_is_held(void **state)
 		{ good_crl, "malformed", "cRLNumber is 21 octets" },
 		{ good_crl, "malformed", "cRLNumber is negative" },
 		{ good_crl, "malformed", "critical extension 1.2.3.4 is not known" },
+		{ good_crl, "extension", "extension 2.5.29.29 is not signed in an entry of a CRL" },
 		{ good_crl, "malformed", "revokedCertificates is empty" },
 	};
 
@@ -136,7 +143,8 @@ static void each_rule_of_a_crl_is_held(void **state)
 	cases[9].options.number_size = 4;
 	cases[9].options.negative = true;
 	cases[10].options.unknown_critical = true;
-	cases[11].options.empty_list = true;
+	cases[11].options.entry = cases[11].options.of_another_ca = true;
+	cases[12].options.empty_list = true;
 	for (size_t i = 0; i < CH_COUNT(cases); i++) {
 		if (ask_crl(fixture, &cases[i].options))
 			fail_msg("case %zu (%s) was allowed", i, cases[i].words);
@@ -191,10 +199,9 @@ static void a_crl_cut_short_or_with_more_in_it_is_refused(void **state)
 	make_crl(fixture, &options);
 	assert_truncated_is_malformed(fixture, purpose_crl, ch_view_of(&fixture->tbs),
 				      (struct ch_view)CH_NONE);
-	/* An entry's extensions are the CRL daemon's word: the SEQUENCE, and the Extension in it. */
 	assert_int_equal(count_accepted_when_grown(fixture, purpose_crl, ch_view_of(&fixture->tbs),
 						   (struct ch_view)CH_NONE),
-			 2);
+			 0);
 }
 
 static void approve_crl(struct fixture *fixture, struct ch_view tbs, const char *number,
@@ -236,6 +243,27 @@ static void an_operator_needs_officers_approvals_of_these_very_octets(void **sta
 	assert_refused(fixture, "approval-content", "next-update");
 }
 
+/* Its list shuts daemons out: a crl daemon that was taken over makes none. */
+static void of_a_system_ca_every_list_needs_officers(void **state)
+{
+	struct fixture *fixture = *state;
+	struct crl_options options = good_crl;
+	CH_AUTO(ch_bytes) tbs = ch_bytes_copy(make_crl(fixture, &options));
+
+	fixture->service = "crl";
+	assert_true(ask_crl(fixture, &options));
+	assert_int_equal(fixture->check.number_step_cap, 10000); /* nobody looked at the number */
+	fixture->key.purposes = 1u << CHANCERY__PURPOSE__PURPOSE_SERVICE_IDENTITY |
+				1u << CHANCERY__PURPOSE__PURPOSE_CA_CERTIFICATE |
+				1u << CHANCERY__PURPOSE__PURPOSE_CRL;
+	assert_false(ask_crl(fixture, &options));
+	assert_refused(fixture, "approval-missing", "no action is named");
+	approve_crl(fixture, ch_view_of(&tbs), "0102", options.next_update_us);
+	assert_true(ask_crl(fixture, &options));
+	assert_true(fixture->check.uses_action);
+	assert_int_equal(fixture->check.number_step_cap, 0); /* officers did: any */
+}
+
 /* Officers sign one after the other; the daemon has no such excuse. */
 static void what_officers_approved_may_be_a_day_old_but_not_of_tomorrow(void **state)
 {
@@ -265,6 +293,7 @@ int main(void)
 		WITH_KEY(what_just_keeps_a_rule_is_signed),
 		WITH_KEY(a_crl_needs_an_end_after_its_beginning),
 		WITH_KEY(an_operator_needs_officers_approvals_of_these_very_octets),
+		WITH_KEY(of_a_system_ca_every_list_needs_officers),
 		WITH_KEY(what_officers_approved_may_be_a_day_old_but_not_of_tomorrow),
 		WITH_KEY(a_crl_cut_short_or_with_more_in_it_is_refused),
 	};

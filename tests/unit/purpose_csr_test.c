@@ -6,6 +6,8 @@
 #include "purpose_fixture.h"
 
 /* version 0; subject and key of the fixture's key, where they are not given. */
+static const char *extension = "1.2.3.4"; /* what extensionRequest asks for; the key's policy names it */
+
 static struct ch_bytes make_request_of(struct fixture *fixture, uint64_t version, const char *subject,
 				       bool own_key, const char *const *attributes, size_t padding)
 {
@@ -13,7 +15,11 @@ static struct ch_bytes make_request_of(struct fixture *fixture, uint64_t version
 	CH_AUTO(ch_bytes) name = CH_NONE;
 	CH_AUTO(ch_bytes) info = public_key_info(0x33);
 	CH_AUTO(ch_bytes) octets = { ch_alloc(padding + 1), padding };
+	CH_AUTO(ch_bytes) value = CH_NONE;
 	struct ch_error err;
+
+	ch_der_put_octet_string(&writer, ch_view_of(&octets));
+	value = ch_der_done(&writer);
 
 	assert_true(ch_name_parse(subject, &name, &err));
 	ch_der_begin(&writer, CH_DER_SEQUENCE);
@@ -25,7 +31,9 @@ static struct ch_bytes make_request_of(struct fixture *fixture, uint64_t version
 		ch_der_begin(&writer, CH_DER_SEQUENCE);
 		assert_true(ch_der_put_oid(&writer, *attributes, &err));
 		ch_der_begin(&writer, CH_DER_SET);
-		ch_der_put_octet_string(&writer, ch_view_of(&octets));
+		ch_der_begin(&writer, CH_DER_SEQUENCE);
+		ch_extension_put(&writer, extension, false, ch_view_of(&value));
+		ch_der_finish(&writer);
 		ch_der_finish(&writer);
 		ch_der_finish(&writer);
 	}
@@ -131,10 +139,21 @@ static void a_request_cut_short_or_with_more_in_it_is_refused(void **state)
 	CH_AUTO(ch_bytes) info = make_request_info(fixture, 0, CA_SUBJECT, true, "1.2.840.113549.1.9.14");
 
 	assert_truncated_is_malformed(fixture, purpose_csr, ch_view_of(&info), (struct ch_view)CH_NONE);
-	/* What an extensionRequest holds is for who certifies the key. */
 	assert_int_equal(
 		count_accepted_when_grown(fixture, purpose_csr, ch_view_of(&info), (struct ch_view)CH_NONE),
-		1);
+		0);
+}
+
+static void a_request_asks_for_what_a_ca_certificate_may_have(void **state)
+{
+	struct fixture *fixture = *state;
+	CH_AUTO(ch_bytes) info = CH_NONE;
+
+	extension = "2.5.29.28";
+	info = make_request_info(fixture, 0, CA_SUBJECT, true, "1.2.840.113549.1.9.14");
+	extension = "1.2.3.4";
+	assert_false(ask(fixture, purpose_csr, ch_view_of(&info), (struct ch_view)CH_NONE));
+	assert_refused(fixture, "extension", "is not signed in a CA's certification request");
 }
 
 int main(void)
@@ -144,6 +163,7 @@ int main(void)
 		WITH_KEY(each_rule_of_a_certification_request_is_held),
 		WITH_KEY(an_approved_certification_request_is_signed),
 		WITH_KEY(a_request_has_one_attribute_and_at_most_64_kib),
+		WITH_KEY(a_request_asks_for_what_a_ca_certificate_may_have),
 		WITH_KEY(a_request_cut_short_or_with_more_in_it_is_refused),
 	};
 

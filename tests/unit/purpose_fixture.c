@@ -4,24 +4,54 @@
 
 #include "x509/operator.h"
 
+#include <openssl/ec.h>
+
 #define POINT 65
 
-struct ch_bytes public_key_info(uint8_t fill)
+/* The point of the private key `number`. */
+static void point_of(uint8_t number, point_conversion_form_t form, uint8_t *octets, size_t size)
+{
+	EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+	EC_POINT *point = EC_POINT_new(group);
+	BIGNUM *scalar = BN_new();
+
+	assert_true(BN_set_word(scalar, number));
+	assert_true(EC_POINT_mul(group, point, scalar, NULL, NULL, NULL));
+	assert_int_equal(EC_POINT_point2oct(group, point, form, octets, size, NULL), size);
+	BN_free(scalar);
+	EC_POINT_free(point);
+	EC_GROUP_free(group);
+}
+
+static struct ch_bytes key_info(struct ch_view point)
 {
 	CH_AUTO(ch_der_writer) writer = CH_NONE;
-	uint8_t point[POINT];
 	struct ch_error err;
 
-	memset(point, fill, sizeof(point));
-	point[0] = 4;
 	ch_der_begin(&writer, CH_DER_SEQUENCE);
 	ch_der_begin(&writer, CH_DER_SEQUENCE);
 	assert_true(ch_der_put_oid(&writer, "1.2.840.10045.2.1", &err));
 	assert_true(ch_der_put_oid(&writer, "1.2.840.10045.3.1.7", &err));
 	ch_der_finish(&writer);
-	ch_der_put_bit_string(&writer, ch_view(point, sizeof(point)));
+	ch_der_put_bit_string(&writer, point);
 	ch_der_finish(&writer);
 	return ch_der_done(&writer);
+}
+
+struct ch_bytes public_key_info(uint8_t fill)
+{
+	uint8_t point[POINT];
+
+	point_of(fill, POINT_CONVERSION_UNCOMPRESSED, point, sizeof(point));
+	return key_info(ch_view(point, sizeof(point)));
+}
+
+struct ch_bytes compressed_key_info(uint8_t fill)
+{
+	uint8_t point[1 + POINT / 2];
+
+	point_of(fill, POINT_CONVERSION_COMPRESSED, point, sizeof(point));
+	return key_info(ch_view(point, sizeof(point)));
 }
 
 struct ch_bytes name_der(const char *text)
@@ -32,6 +62,16 @@ struct ch_bytes name_der(const char *text)
 	if (!ch_name_parse(text, &der, &err))
 		fail_msg("%s", err.message);
 	return der;
+}
+
+/* Those that purpose_certificate.c writes. */
+static void allow_unknown_extensions(struct vault_key *key)
+{
+	key->extra_extension_count = 1 + VAULT_EXTENSIONS_CAP;
+	key->extra_extensions = ch_alloc(key->extra_extension_count * sizeof(char *));
+	key->extra_extensions[0] = ch_strdup("1.2.3.4");
+	for (size_t i = 1; i < key->extra_extension_count; i++)
+		key->extra_extensions[i] = ch_format("1.2.3.5.%zu", i - 1);
 }
 
 static void make_key(struct vault_key *key, const char *id, const char *subject, uint8_t fill)
@@ -50,16 +90,29 @@ static void make_key(struct vault_key *key, const char *id, const char *subject,
 	key->timestamp_policies = ch_alloc(sizeof(char *));
 	key->timestamp_policies[0] = ch_strdup("1.3.6.1.4.1.99999.1.1");
 	key->timestamp_policy_count = 1;
+	allow_unknown_extensions(key);
 }
 
 static const struct vault_key *find_subordinate(void *state, struct ch_view info, struct ch_error *err)
 {
 	struct fixture *fixture = state;
 
-	if (ch_view_equal(info, ch_view_of(&fixture->subordinate.public_key_info)))
+	if (!ch_view_equal(info, ch_view_of(&fixture->subordinate.public_key_info)))
+		ch_fail(err, CH_NOT_FOUND, "no such key");
+	else if (strcmp(fixture->subordinate.state, "compromised") == 0)
+		ch_fail(err, CH_CONFLICT, "key is compromised: no certificate is made for it");
+	else
 		return &fixture->subordinate;
-	ch_fail(err, CH_NOT_FOUND, "no such key");
 	return NULL;
+}
+
+static bool is_ca_name(void *state, struct ch_view name, bool *is, struct ch_error *err)
+{
+	struct fixture *fixture = state;
+
+	if (fixture->names_are_away)
+		return ch_fail(err, CH_UNAVAILABLE, "no database");
+	return ch_name_equal(name, ch_view_of(&fixture->subordinate.subject_der), is, err);
 }
 
 static void appoint_officers(struct fixture *fixture)
@@ -69,7 +122,7 @@ static void appoint_officers(struct fixture *fixture)
 				     "URI:" CH_OPERATOR_URI "default/officer/alice", NOW);
 	fixture->bob = make_person(&fixture->operators_ca, EVP_EC_gen("P-256"), "bob",
 				   "URI:" CH_OPERATOR_URI "default/officer/bob", NOW);
-	X509_STORE_add_cert(fixture->policy.operators_ca, fixture->operators_ca.certificate);
+	X509_STORE_add_cert(fixture->policy.operators.ca, fixture->operators_ca.certificate);
 	fixture->quorum = (struct vault_quorum){ .version = 1, .required = 2 };
 	appoint(&fixture->quorum, "alice", &fixture->alice);
 	appoint(&fixture->quorum, "bob", &fixture->bob);
@@ -87,7 +140,7 @@ int fixture_set_up(void **state)
 						 .timestamp_tolerance_us = CH_SECOND,
 						 .crl_max_validity_us = 30 * CH_DAY,
 						 .ocsp_max_validity_us = 10 * CH_DAY,
-						 .operators_ca = X509_STORE_new() };
+						 .operators = { .ca = X509_STORE_new() } };
 	appoint_officers(fixture);
 	*state = fixture;
 	return 0;
@@ -100,7 +153,7 @@ int fixture_tear_down(void **state)
 	vault_check_free(&fixture->check);
 	vault_key_free(&fixture->key);
 	vault_key_free(&fixture->subordinate);
-	X509_STORE_free(fixture->policy.operators_ca);
+	X509_STORE_free(fixture->policy.operators.ca);
 	free_person(&fixture->operators_ca);
 	free_person(&fixture->alice);
 	free_person(&fixture->bob);
@@ -115,16 +168,19 @@ bool ask(struct fixture *fixture, purpose check, struct ch_view to_be_signed, st
 	vault_check_free(&fixture->check);
 	fixture->err = (struct ch_error)CH_NONE;
 	fixture->check = (struct vault_check){ .key = &fixture->key,
+					       .status_alone = fixture->status_alone,
 					       .policy = &fixture->policy,
 					       .now_us = NOW,
 					       .tenant = "default",
 					       .sender_service = fixture->service,
 					       .sender_instance = fixture->instance,
+					       .sender_names_sha256 = fixture->names_sha256,
 					       .to_be_signed = to_be_signed,
 					       .content = content,
 					       .action = fixture->names_action ? &fixture->action : NULL,
 					       .quorum = &fixture->quorum,
 					       .find_subject = find_subordinate,
+					       .is_ca_name = is_ca_name,
 					       .find_state = fixture,
 					       .reason = "malformed",
 					       .ca_path_length = -1 };
@@ -146,7 +202,7 @@ void have_approved(struct fixture *fixture, Chancery__ActionKind kind, struct ch
 	struct ch_action action = { .kind = kind,
 				    .id = "5f0c0c1a77b84a2c9d3c8e0b7d1f2a34",
 				    .tenant = "default",
-				    .created_us = NOW,
+				    .created_us = NOW - fixture->proposed_ago_us,
 				    .expires_us = NOW + CH_HOUR,
 				    .field_count = 2 + more_count };
 	CH_AUTO(ch_string) digest_text = NULL;

@@ -26,22 +26,28 @@ struct fixture {
 	struct vault_policy policy;
 	struct vault_check check;
 	const char *service, *instance; /* who asks: at first the issuer */
+	uint8_t names_sha256[32];       /* of the subjectAltName of its identity */
 	struct ch_bytes tbs;
 	struct ch_error err;
 
 	struct person operators_ca, alice, bob; /* officers; both must approve */
 	struct vault_quorum quorum;
 	struct vault_action action;
-	bool names_action; /* in the question */
+	bool names_action;       /* in the question */
+	int64_t proposed_ago_us; /* how long ago what officers approve was proposed */
+	bool names_are_away;     /* whether a name is a CA's cannot be told */
+	bool status_alone;       /* the key is a stopped or retired CA's */
 };
 
 int fixture_set_up(void **state);
 int fixture_tear_down(void **state);
 #define WITH_KEY(test) cmocka_unit_test_setup_teardown(test, fixture_set_up, fixture_tear_down)
 
-/* SubjectPublicKeyInfo of P-256 with a made-up point: the checks compare, they do not use it. 0x11 is the
- * fixture's key, 0x22 the subordinate. The caller frees it, as the name below. */
+/* SubjectPublicKeyInfo of the P-256 key whose private key is this small number: 0x11 is the fixture's key,
+ * 0x22 the subordinate's. The caller frees it, as the name below. */
 struct ch_bytes public_key_info(uint8_t fill);
+/* The same point, compressed. */
+struct ch_bytes compressed_key_info(uint8_t fill);
 struct ch_bytes name_der(const char *text);
 void put_name(struct ch_der_writer *writer, const char *text);
 

@@ -4,8 +4,11 @@
 
 struct ocsp_options {
 	uint8_t key_hash;
+	const char *hash, *parameters; /* NULL: SHA-1, NULL */
+	size_t hash_size;              /* 0: 20 */
 	bool by_name, version, no_next_update, bad_status, revoked, unknown;
 	size_t responses;
+	const char *extension, *single_extension; /* OIDs; NULL: none */
 	int64_t produced_at_us, this_update_us, next_update_us;
 };
 
@@ -15,26 +18,44 @@ static const struct ocsp_options good_response = { .key_hash = 0x5a,
 						   .this_update_us = NOW - CH_HOUR,
 						   .next_update_us = NOW + CH_HOUR };
 
-static void put_cert_id(struct ch_der_writer *writer)
+static void put_cert_id(struct ch_der_writer *writer, const struct ocsp_options *options)
 {
-	uint8_t hash[20] = { 1 };
+	const uint8_t octets[200] = { 1 };
+	const struct ch_view hash = { octets, options->hash_size ? options->hash_size : 20 };
 	struct ch_error err;
 
 	ch_der_begin(writer, CH_DER_SEQUENCE);
 	ch_der_begin(writer, CH_DER_SEQUENCE);
-	assert_true(ch_der_put_oid(writer, "1.3.14.3.2.26", &err));
-	ch_der_put_null(writer);
+	assert_true(ch_der_put_oid(writer, options->hash ? options->hash : "1.3.14.3.2.26", &err));
+	if (options->parameters)
+		ch_der_put_octet_string(writer, ch_view_text(options->parameters));
+	else
+		ch_der_put_null(writer);
 	ch_der_finish(writer);
-	ch_der_put_octet_string(writer, ch_view(hash, sizeof(hash)));
-	ch_der_put_octet_string(writer, ch_view(hash, sizeof(hash)));
+	ch_der_put_octet_string(writer, hash);
+	ch_der_put_octet_string(writer, hash);
 	ch_der_put_uint64(writer, CH_DER_INTEGER, 77);
+	ch_der_finish(writer);
+}
+
+/* [1] EXPLICIT Extensions with one of them. */
+static void put_extension(struct ch_der_writer *writer, const char *oid)
+{
+	static const uint8_t octets[] = { 0x04, 0x01, 0x07 };
+
+	if (!oid)
+		return;
+	ch_der_begin(writer, CH_DER_CONTEXT_CONSTRUCTED(1));
+	ch_der_begin(writer, CH_DER_SEQUENCE);
+	ch_extension_put(writer, oid, false, ch_view(octets, sizeof(octets)));
+	ch_der_finish(writer);
 	ch_der_finish(writer);
 }
 
 static void put_single_response(struct ch_der_writer *writer, const struct ocsp_options *options)
 {
 	ch_der_begin(writer, CH_DER_SEQUENCE);
-	put_cert_id(writer);
+	put_cert_id(writer, options);
 	if (options->revoked) {
 		ch_der_begin(writer, CH_DER_CONTEXT_CONSTRUCTED(1));
 		ch_der_put_generalized_time(writer, NOW - CH_DAY, false);
@@ -52,6 +73,7 @@ static void put_single_response(struct ch_der_writer *writer, const struct ocsp_
 		ch_der_put_generalized_time(writer, options->next_update_us, false);
 		ch_der_finish(writer);
 	}
+	put_extension(writer, options->single_extension);
 	ch_der_finish(writer);
 }
 
@@ -78,6 +100,7 @@ static struct ch_view make_response(struct fixture *fixture, const struct ocsp_o
 	for (size_t i = 0; i < options->responses; i++)
 		put_single_response(&writer, options);
 	ch_der_finish(&writer);
+	put_extension(&writer, options->extension);
 	ch_der_finish(&writer);
 	ch_bytes_free(&fixture->tbs);
 	fixture->tbs = ch_der_done(&writer);
@@ -176,6 +199,30 @@ static void a_keys_own_limit_counts_before_the_vaults(void **state)
 }
 
 /* The second response is looked at as the first. */
+static void extensions_are_those_of_the_table(void **state)
+{
+	static const char nonce[] = "1.3.6.1.5.5.7.48.1.2", cutoff[] = "1.3.6.1.5.5.7.48.1.6";
+	struct fixture *fixture = *state;
+	struct ocsp_options options = good_response;
+
+	options.extension = nonce;
+	options.single_extension = cutoff;
+	make_response(fixture, &options);
+	assert_true(ask(fixture, purpose_ocsp, ch_view_of(&fixture->tbs), (struct ch_view)CH_NONE));
+	assert_int_equal(count_accepted_when_grown(fixture, purpose_ocsp, ch_view_of(&fixture->tbs),
+						   (struct ch_view)CH_NONE),
+			 0);
+	options.extension = cutoff;
+	make_response(fixture, &options);
+	assert_false(ask(fixture, purpose_ocsp, ch_view_of(&fixture->tbs), (struct ch_view)CH_NONE));
+	assert_refused(fixture, "extension", "is not signed in an OCSP response");
+	options.extension = NULL;
+	options.single_extension = nonce;
+	make_response(fixture, &options);
+	assert_false(ask(fixture, purpose_ocsp, ch_view_of(&fixture->tbs), (struct ch_view)CH_NONE));
+	assert_refused(fixture, "extension", "is not signed in a SingleResponse");
+}
+
 static void each_response_is_checked(void **state)
 {
 	struct fixture *fixture = *state;
@@ -202,10 +249,34 @@ static void a_response_cut_short_or_with_more_in_it_is_refused(void **state)
 	make_response(fixture, &options);
 	assert_truncated_is_malformed(fixture, purpose_ocsp, ch_view_of(&fixture->tbs),
 				      (struct ch_view)CH_NONE);
-	/* CertID.hashAlgorithm is not looked into: it says which certificate the OCSP daemon speaks of. */
 	assert_int_equal(count_accepted_when_grown(fixture, purpose_ocsp, ch_view_of(&fixture->tbs),
 						   (struct ch_view)CH_NONE),
-			 1);
+			 0);
+}
+
+/* What a relying party chose and the responder repeats is hashes of two sizes and a serial number, and
+ * nothing else. */
+static void a_cert_id_holds_no_octets_of_anybodys_choice(void **state)
+{
+	struct fixture *fixture = *state;
+	struct ocsp_options options = good_response;
+
+	options.hash = "2.16.840.1.101.3.4.2.1";
+	options.hash_size = 32;
+	assert_true(ask_ocsp(fixture, &options));
+	options.hash_size = 20;
+	assert_false(ask_ocsp(fixture, &options));
+	options = good_response;
+	options.hash_size = 200;
+	assert_false(ask_ocsp(fixture, &options));
+	options = good_response;
+	options.parameters = "any text";
+	assert_false(ask_ocsp(fixture, &options));
+	options = good_response;
+	options.hash = "2.16.840.1.101.3.4.2.2";
+	options.hash_size = 48;
+	assert_false(ask_ocsp(fixture, &options));
+	assert_refused(fixture, "cert-id", "neither SHA-1 nor SHA-256");
 }
 
 int main(void)
@@ -215,8 +286,10 @@ int main(void)
 		WITH_KEY(each_rule_of_an_ocsp_response_is_held),
 		WITH_KEY(what_just_keeps_a_rule_is_signed),
 		WITH_KEY(a_keys_own_limit_counts_before_the_vaults),
+		WITH_KEY(extensions_are_those_of_the_table),
 		WITH_KEY(each_response_is_checked),
 		WITH_KEY(a_response_cut_short_or_with_more_in_it_is_refused),
+		WITH_KEY(a_cert_id_holds_no_octets_of_anybodys_choice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

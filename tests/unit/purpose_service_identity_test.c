@@ -12,13 +12,15 @@
 struct wish {
 	const char *names, *key_usage, *extended_key_usage, *constraints;
 	int days;
-	EVP_PKEY *key; /* NULL: a P-256 key */
+	EVP_PKEY *key;           /* NULL: a P-256 key */
+	const char *common_name; /* NULL: ocsp-1 */
 };
 static const struct wish right = { "URI:chancery:service/ocsp/ocsp-1,DNS:localhost,IP:127.0.0.1",
 				   "critical,digitalSignature",
 				   "serverAuth,clientAuth",
 				   NULL,
 				   90,
+				   NULL,
 				   NULL };
 
 static void add_extension(X509 *certificate, int nid, const char *value)
@@ -43,7 +45,8 @@ static struct ch_bytes make_tbs(struct fixture *fixture, const struct wish *wish
 	ASN1_INTEGER_set(X509_get_serialNumber(certificate), 77);
 	X509_set_issuer_name(certificate, issuer);
 	X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC,
-				   (const unsigned char *)"ocsp-1", -1, -1, 0);
+				   (const unsigned char *)(wish->common_name ? wish->common_name : "ocsp-1"),
+				   -1, -1, 0);
 	ASN1_TIME_set(X509_getm_notBefore(certificate), (time_t)(NOW / CH_SECOND));
 	ASN1_TIME_set(X509_getm_notAfter(certificate), (time_t)(NOW / CH_SECOND) + wish->days * 86400);
 	X509_set_pubkey(certificate, wish->key ? wish->key : signer);
@@ -61,6 +64,23 @@ static struct ch_bytes make_tbs(struct fixture *fixture, const struct wish *wish
 	return tbs;
 }
 
+/* The identity that asks has these names. */
+static void hold_names(struct fixture *fixture, const char *names)
+{
+	X509_EXTENSION *extension =
+		names ? X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, names) : NULL;
+	const ASN1_OCTET_STRING *value = extension ? X509_EXTENSION_get_data(extension) : NULL;
+	uint8_t digest[64] = CH_NONE;
+	size_t size;
+
+	if (value)
+		assert_true(ch_digest(
+			"sha256", ch_view(ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value)),
+			digest, &size, NULL));
+	memcpy(fixture->names_sha256, digest, sizeof(fixture->names_sha256));
+	X509_EXTENSION_free(extension);
+}
+
 static bool ask_identity(struct fixture *fixture, const struct wish *wish, const char *service,
 			 const char *instance)
 {
@@ -68,6 +88,7 @@ static bool ask_identity(struct fixture *fixture, const struct wish *wish, const
 
 	fixture->service = service;
 	fixture->instance = instance;
+	hold_names(fixture, wish->names);
 	return ask(fixture, purpose_service_identity, ch_view_of(&tbs), (struct ch_view)CH_NONE);
 }
 
@@ -94,6 +115,43 @@ static void nobody_gets_the_identity_of_another(void **state)
 	}
 }
 
+/* The names that the system CA's owner gave it: not one more, above all no name of the public HTTPS. */
+static void a_renewal_keeps_its_names_to_the_octet(void **state)
+{
+	static const char *const others[] = {
+		"URI:chancery:service/ocsp/ocsp-1",
+		"URI:chancery:service/ocsp/ocsp-1,DNS:localhost,IP:127.0.0.1,DNS:ca.example.com",
+		"URI:chancery:service/ocsp/ocsp-1,DNS:ca.example.com,IP:127.0.0.1",
+		"URI:chancery:service/ocsp/ocsp-1,DNS:vault.chancery.internal,IP:127.0.0.1",
+		"URI:chancery:service/ocsp/ocsp-1,DNS:localhost,IP:127.0.0.2",
+	};
+	struct fixture *fixture = *state;
+
+	fixture->service = "ocsp";
+	fixture->instance = "ocsp-1";
+	hold_names(fixture, right.names);
+	for (size_t i = 0; i < CH_COUNT(others); i++) {
+		struct wish wish = right;
+		CH_AUTO(ch_bytes) tbs = CH_NONE;
+
+		wish.names = others[i];
+		tbs = make_tbs(fixture, &wish);
+		assert_false(
+			ask(fixture, purpose_service_identity, ch_view_of(&tbs), (struct ch_view)CH_NONE));
+		assert_refused(fixture, "identity-names", "a renewal keeps its names");
+	}
+}
+
+static void a_renewal_keeps_its_subject(void **state)
+{
+	struct fixture *fixture = *state;
+	struct wish wish = right;
+
+	wish.common_name = "ca.example.com";
+	assert_false(ask_identity(fixture, &wish, "ocsp", "ocsp-1"));
+	assert_refused(fixture, "identity-subject", "a renewal has 'CN=ocsp-1'");
+}
+
 static void an_operator_needs_approvals_for_any(void **state)
 {
 	struct fixture *fixture = *state;
@@ -110,8 +168,10 @@ static void names_have_1_to_63_characters(void **state)
 	struct wish wish = right;
 
 	wish.names = "URI:chancery:service/a/1";
+	wish.common_name = "1";
 	assert_true(ask_identity(fixture, &wish, "a", "1"));
 	wish.names = "URI:chancery:service/" SIXTY_THREE "/" SIXTY_THREE;
+	wish.common_name = SIXTY_THREE;
 	assert_true(ask_identity(fixture, &wish, SIXTY_THREE, SIXTY_THREE));
 }
 
@@ -123,64 +183,68 @@ static void each_rule_of_an_identity_is_held(void **state)
 		struct wish wish;
 		const char *reason, *words;
 	} cases[] = {
-		{ { NULL, right.key_usage, right.extended_key_usage, NULL, 90, NULL },
+		{ { NULL, right.key_usage, right.extended_key_usage, NULL, 90, NULL, NULL },
 		  "identity",
 		  "no subjectAltName" },
-		{ { "DNS:localhost", right.key_usage, right.extended_key_usage, NULL, 90, NULL },
+		{ { "DNS:localhost", right.key_usage, right.extended_key_usage, NULL, 90, NULL, NULL },
 		  "identity",
 		  "names no service" },
 		{ { "URI:chancery:service/ocsp/ocsp-1,URI:chancery:service/vault/vault-1", right.key_usage,
-		    right.extended_key_usage, NULL, 90, NULL },
+		    right.extended_key_usage, NULL, 90, NULL, NULL },
 		  "identity",
 		  "two URIs" },
-		{ { "URI:https://example.com/", right.key_usage, right.extended_key_usage, NULL, 90, NULL },
+		{ { "URI:https://example.com/", right.key_usage, right.extended_key_usage, NULL, 90, NULL,
+		    NULL },
 		  "identity",
 		  "a URI that is not" },
-		{ { "URI:chancery:service/ocsp", right.key_usage, right.extended_key_usage, NULL, 90, NULL },
+		{ { "URI:chancery:service/ocsp", right.key_usage, right.extended_key_usage, NULL, 90, NULL,
+		    NULL },
 		  "identity",
 		  "a URI that is not" },
 		{ { "URI:chancery:service/OCSP/ocsp-1", right.key_usage, right.extended_key_usage, NULL, 90,
-		    NULL },
+		    NULL, NULL },
 		  "identity",
 		  "a URI that is not" },
 		{ { "URI:chancery:service/ocsp/ocsp-1,email:a@example.com", right.key_usage,
-		    right.extended_key_usage, NULL, 90, NULL },
+		    right.extended_key_usage, NULL, 90, NULL, NULL },
 		  "identity",
 		  "no URI, DNS name or address" },
 		{ { right.names, "critical,digitalSignature,keyCertSign", right.extended_key_usage, NULL, 90,
+		    NULL, NULL },
+		  "key-usage",
+		  "not digitalSignature alone" },
+		{ { right.names, NULL, right.extended_key_usage, NULL, 90, NULL, NULL },
+		  "key-usage",
+		  "not digitalSignature alone" },
+		{ { right.names, right.key_usage, "serverAuth", NULL, 90, NULL, NULL },
+		  "extended-key-usage",
+		  "is not id-kp-serverAuth" },
+		{ { right.names, right.key_usage, "serverAuth,clientAuth,OCSPSigning", NULL, 90, NULL, NULL },
+		  "extended-key-usage",
+		  "is not id-kp-serverAuth" },
+		{ { right.names, right.key_usage, NULL, NULL, 90, NULL, NULL },
+		  "extended-key-usage",
+		  "is not id-kp-serverAuth" },
+		{ { right.names, right.key_usage, right.extended_key_usage, "critical,CA:TRUE", 90, NULL,
 		    NULL },
-		  "key-usage",
-		  "not digitalSignature alone" },
-		{ { right.names, NULL, right.extended_key_usage, NULL, 90, NULL },
-		  "key-usage",
-		  "not digitalSignature alone" },
-		{ { right.names, right.key_usage, "serverAuth", NULL, 90, NULL },
-		  "extended-key-usage",
-		  "is not id-kp-serverAuth" },
-		{ { right.names, right.key_usage, "serverAuth,clientAuth,OCSPSigning", NULL, 90, NULL },
-		  "extended-key-usage",
-		  "is not id-kp-serverAuth" },
-		{ { right.names, right.key_usage, NULL, NULL, 90, NULL },
-		  "extended-key-usage",
-		  "is not id-kp-serverAuth" },
-		{ { right.names, right.key_usage, right.extended_key_usage, "critical,CA:TRUE", 90, NULL },
 		  "ca-true",
 		  "a service is no CA" },
-		{ { right.names, right.key_usage, right.extended_key_usage, "CA:FALSE,pathlen:0", 90, NULL },
+		{ { right.names, right.key_usage, right.extended_key_usage, "CA:FALSE,pathlen:0", 90, NULL,
+		    NULL },
 		  "ca-true",
 		  "a service is no CA" },
-		{ { "URI:chancery:service//ocsp-1", right.key_usage, right.extended_key_usage, NULL, 90,
+		{ { "URI:chancery:service//ocsp-1", right.key_usage, right.extended_key_usage, NULL, 90, NULL,
 		    NULL },
 		  "identity",
 		  "a URI that is not" },
 		{ { "URI:chancery:service/" SIXTY_THREE "a/ocsp-1", right.key_usage, right.extended_key_usage,
-		    NULL, 90, NULL },
+		    NULL, 90, NULL, NULL },
 		  "identity",
 		  "a URI that is not" },
-		{ { right.names, right.key_usage, right.extended_key_usage, NULL, 91, NULL },
+		{ { right.names, right.key_usage, right.extended_key_usage, NULL, 91, NULL, NULL },
 		  "validity",
 		  "over 90 days" },
-		{ { right.names, right.key_usage, right.extended_key_usage, NULL, 90, p384 },
+		{ { right.names, right.key_usage, right.extended_key_usage, NULL, 90, p384, NULL },
 		  "subject-key",
 		  "P-256" },
 	};
@@ -266,6 +330,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_KEY(a_daemon_renews_its_own_identity),
 		WITH_KEY(nobody_gets_the_identity_of_another),
+		WITH_KEY(a_renewal_keeps_its_names_to_the_octet),
+		WITH_KEY(a_renewal_keeps_its_subject),
 		WITH_KEY(an_operator_needs_approvals_for_any),
 		WITH_KEY(names_have_1_to_63_characters),
 		WITH_KEY(each_rule_of_an_identity_is_held),

@@ -184,14 +184,20 @@ static void each_rule_of_a_timestamp_is_held(void **state)
 static void what_may_follow_the_time_is_signed_in_its_order(void **state)
 {
 	static const uint8_t rest[] = { 0x30, 0x03, 0x02, 0x01, 0x01, 0x01, 0x01, 0xff, 0x02, 0x01,
-					0x07, 0xa0, 0x02, 0xa4, 0x00, 0xa1, 0x02, 0x05, 0x00 };
+					0x07, 0xa0, 0x02, 0xa4, 0x00, 0xa1, 0x0b, 0x30, 0x09, 0x06,
+					0x03, 0x2a, 0x03, 0x04, 0x04, 0x02, 0x05, 0x00 };
+	static const uint8_t unknown[] = { 0xa1, 0x0b, 0x30, 0x09, 0x06, 0x03, 0x2a,
+					   0x03, 0x07, 0x04, 0x02, 0x05, 0x00 };
 	static const uint8_t nonce_first[] = { 0x02, 0x01, 0x07, 0x01, 0x01, 0xff };
 	static const uint8_t two_nonces[] = { 0x02, 0x01, 0x07, 0x02, 0x01, 0x07 };
 	struct fixture *fixture = *state;
 	struct timestamp_options options = good_timestamp;
 
 	options.rest = ch_view(rest, sizeof(rest));
-	assert_true(ask_timestamp(fixture, &options));
+	assert_true(ask_timestamp(fixture, &options)); /* 1.2.3.4 is in the key's policy */
+	options.rest = ch_view(unknown, sizeof(unknown));
+	assert_false(ask_timestamp(fixture, &options));
+	assert_refused(fixture, "extension", "extension 1.2.3.7 is not signed in a TSTInfo");
 	options.rest = ch_view(nonce_first, sizeof(nonce_first));
 	assert_false(ask_timestamp(fixture, &options));
 	assert_refused(fixture, "malformed", "TSTInfo");
@@ -214,6 +220,8 @@ static void the_tolerance_of_the_time_is_met_exactly(void **state)
 	options.gen_time_us = NOW - 1001 * CH_MILLISECOND;
 	assert_false(ask_timestamp(fixture, &options));
 	assert_refused(fixture, "gen-time", "is not the vault's time");
+	assert_int_equal(fixture->err.code, CH_EXPIRED); /* not a verdict: another vault may sign */
+	assert_true(fixture->err.retryable);
 	options.gen_time_us = NOW + 1001 * CH_MILLISECOND;
 	assert_false(ask_timestamp(fixture, &options));
 	assert_refused(fixture, "gen-time", "is not the vault's time");

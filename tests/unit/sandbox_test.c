@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -20,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -133,7 +135,7 @@ static void files_are_limited_to_the_rules(void **state)
 	char *read_only = ch_format("%s/read", (char *)*state);
 	const struct ch_sandbox_path paths[] = { { in, CH_SANDBOX_READ | CH_SANDBOX_WRITE },
 						 { read_only, CH_SANDBOX_READ } };
-	const struct ch_sandbox_rules rules = { paths, CH_COUNT(paths), false };
+	const struct ch_sandbox_rules rules = { .paths = paths, .path_count = CH_COUNT(paths) };
 
 	if (have_landlock())
 		inside_sandbox(&rules, touch_files, *state);
@@ -144,7 +146,7 @@ static void files_are_limited_to_the_rules(void **state)
 static void a_path_that_does_not_exist_is_an_error(void **state)
 {
 	const struct ch_sandbox_path paths[] = { { "/nonexistent/path", CH_SANDBOX_READ } };
-	const struct ch_sandbox_rules rules = { paths, 1, false };
+	const struct ch_sandbox_rules rules = { .paths = paths, .path_count = 1 };
 	pid_t child = fork();
 	int status = 0;
 
@@ -191,7 +193,7 @@ static int work_as_daemons_do(const char *directory)
 
 static void threads_sockets_and_memory_go_on_working(void **state)
 {
-	const struct ch_sandbox_rules rules = { NULL, 0, false };
+	const struct ch_sandbox_rules rules = { .paths = NULL };
 
 	inside_sandbox(&rules, work_as_daemons_do, NULL);
 }
@@ -218,7 +220,7 @@ static int try_what_an_intruder_would(const char *directory)
 
 static void programs_and_privileges_are_out_of_reach(void **state)
 {
-	const struct ch_sandbox_rules rules = { NULL, 0, false };
+	const struct ch_sandbox_rules rules = { .paths = NULL };
 
 	inside_sandbox(&rules, try_what_an_intruder_would, NULL);
 }
@@ -242,7 +244,7 @@ static void threads_that_run_already_are_inside_too(void **state)
 	int status = 0;
 
 	if (child == 0) {
-		const struct ch_sandbox_rules rules = { NULL, 0, false };
+		const struct ch_sandbox_rules rules = { .paths = NULL };
 		struct ch_error err = CH_NONE;
 		pthread_t thread;
 		void *result = NULL;
@@ -279,9 +281,166 @@ static int start_self(const char *directory)
 /* The vault re-executes itself for its HSM workers; nothing else can be started. */
 static void where_the_rules_say_so_it_can_start_itself(void **state)
 {
-	const struct ch_sandbox_rules rules = { NULL, 0, true };
+	const struct ch_sandbox_rules rules = { .may_start_programs = true };
 
 	inside_sandbox(&rules, start_self, NULL);
+}
+
+/* --- with somebody else's code --- */
+
+static long landlock_abi(void)
+{
+	return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
+static int connect_tcp(in_port_t port)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = port };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int result;
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	result = fd < 0                                                           ? -errno
+		 : connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 ? 0
+										  : -errno;
+	if (fd >= 0)
+		close(fd);
+	return result;
+}
+
+/* What is effective. */
+static unsigned long long capabilities(void)
+{
+	FILE *file = fopen("/proc/self/status", "r");
+	unsigned long long found = ~0ull;
+	char line[256];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (strncmp(line, "CapEff:", 7) == 0)
+			found = strtoull(line + 7, NULL, 16);
+	if (file)
+		fclose(file);
+	return found;
+}
+
+static int reach_out(const char *directory)
+{
+	char path[128];
+	struct rlimit limit;
+	int pair[2];
+
+	snprintf(path, sizeof(path), "%s/read/file", directory);
+	CHECK(open_in(directory, "in/new", O_CREAT | O_WRONLY) == 0);
+	CHECK(open_in(directory, "read/file", O_RDONLY) == -EACCES);
+	CHECK(chmod(path, 0644) == -1 && errno == EPERM);
+	CHECK(open_in("/etc", "", O_RDONLY) == -EACCES);
+	CHECK(open_in("/etc", "shadow", O_RDONLY) == -EACCES);
+	CHECK(open_in("/etc", "passwd", O_RDONLY) == 0);
+	CHECK(connect_tcp(htons(1)) == -EPERM);
+	CHECK(socket(AF_UNIX, SOCK_STREAM, 0) == -1 && errno == EPERM);
+	CHECK(socket(AF_NETLINK, SOCK_RAW, 0) == -1 && errno == EPERM);
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == -1 && errno == EPERM);
+	CHECK(kill(getppid(), 0) == -1 && errno == EPERM);
+	CHECK(kill(getpid(), 0) == 0);
+	CHECK(prlimit(getppid(), RLIMIT_NOFILE, NULL, &limit) == -1 && errno == EPERM);
+	CHECK(prlimit(0, RLIMIT_NOFILE, NULL, &limit) == 0);
+	CHECK(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == -1 && errno == EPERM);
+	CHECK(epoll_create1(0) >= 0);
+	CHECK((capabilities() & ~(1ull << 14)) == 0); /* all but CAP_IPC_LOCK */
+	return 0;
+}
+
+static void foreign_code_reaches_no_process_no_socket_and_no_mode(void **state)
+{
+	char *in = ch_format("%s/in", (char *)*state);
+	const struct ch_sandbox_path paths[] = { { in, CH_SANDBOX_READ | CH_SANDBOX_WRITE } };
+	const struct ch_sandbox_foreign foreign = CH_NONE;
+	const struct ch_sandbox_rules rules = { .paths = paths, .path_count = 1, .foreign = &foreign };
+
+	if (have_landlock())
+		inside_sandbox(&rules, reach_out, *state);
+	free(in);
+}
+
+static int narrow_further(const char *directory)
+{
+	const struct ch_sandbox_foreign foreign = CH_NONE;
+	const struct ch_sandbox_rules rules = { .foreign = &foreign };
+	struct ch_error err = CH_NONE;
+
+	CHECK(open_in("/etc", "passwd", O_RDONLY) == 0);
+	CHECK(ch_sandbox_narrow(&rules, &err));
+	CHECK(open_in("/etc", "passwd", O_RDONLY) == -EACCES);
+	CHECK(open_in("/dev", "urandom", O_RDONLY) == 0);
+	return directory ? 1 : 0;
+}
+
+static void a_second_layer_closes_what_only_loading_needs(void **state)
+{
+	const struct ch_sandbox_foreign foreign = CH_NONE;
+	const struct ch_sandbox_rules rules = { .foreign = &foreign };
+
+	if (have_landlock())
+		inside_sandbox(&rules, narrow_further, NULL);
+}
+
+static in_port_t listening_port; /* set before the sandboxed child is made */
+
+static int connect_around(const char *directory)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = listening_port };
+	int fd;
+
+	CHECK(connect_tcp(listening_port) == 0);
+	CHECK(connect_tcp(htons(1)) == (landlock_abi() >= 4 ? -EACCES : -ECONNREFUSED));
+	CHECK(socket(AF_INET, SOCK_STREAM, 262 /* IPPROTO_MPTCP, which Landlock does not see */) == -1 &&
+	      errno == EPERM);
+	CHECK(socket(AF_INET, SOCK_RAW, 0) == -1 && errno == EPERM);
+	CHECK(socket(AF_UNIX, SOCK_STREAM, 0) == -1 && errno == EPERM);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	CHECK(fd >= 0 &&
+	      sendto(fd, "x", 1, MSG_FASTOPEN, (struct sockaddr *)&address, sizeof(address)) == -1 &&
+	      errno == EPERM);
+	CHECK(listen(fd, 1) == -1 && errno == EPERM);
+	return directory ? 1 : 0;
+}
+
+static void foreign_code_with_network_connects_to_its_ports_alone(void **state)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	socklen_t size = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	uint16_t port;
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+	listening_port = address.sin_port;
+	port = ntohs(address.sin_port);
+	const struct ch_sandbox_foreign foreign = { .network = true,
+						    .tcp_ports = &port,
+						    .tcp_port_count = 1 };
+	const struct ch_sandbox_rules rules = { .foreign = &foreign };
+
+	inside_sandbox(&rules, connect_around, NULL);
+	close(fd);
+}
+
+static int connect_locally(const char *directory)
+{
+	CHECK(socket(AF_UNIX, SOCK_STREAM, 0) >= 0);
+	CHECK(socket(AF_INET, SOCK_STREAM, 0) == -1 && errno == EPERM);
+	return directory ? 1 : 0;
+}
+
+static void foreign_code_with_unix_sockets_has_no_others(void **state)
+{
+	const struct ch_sandbox_foreign foreign = { .unix_sockets = true };
+	const struct ch_sandbox_rules rules = { .foreign = &foreign };
+
+	inside_sandbox(&rules, connect_locally, NULL);
 }
 
 int main(int argc, char **argv)
@@ -294,6 +453,11 @@ int main(int argc, char **argv)
 		cmocka_unit_test(programs_and_privileges_are_out_of_reach),
 		cmocka_unit_test(threads_that_run_already_are_inside_too),
 		cmocka_unit_test(where_the_rules_say_so_it_can_start_itself),
+		cmocka_unit_test_setup_teardown(foreign_code_reaches_no_process_no_socket_and_no_mode,
+						make_directories, remove_directories),
+		cmocka_unit_test(a_second_layer_closes_what_only_loading_needs),
+		cmocka_unit_test(foreign_code_with_network_connects_to_its_ports_alone),
+		cmocka_unit_test(foreign_code_with_unix_sockets_has_no_others),
 	};
 
 	if (argc == 2 && strcmp(argv[1], "--started") == 0)

@@ -27,7 +27,7 @@ static void seal_ours(struct ch_view plaintext, struct ch_bytes *sealed)
 
 static void assert_closed(const struct secret_context *context, struct ch_view sealed)
 {
-	struct ch_bytes plaintext = CH_NONE;
+	struct ch_secret plaintext = CH_NONE;
 	struct ch_error err = CH_NONE;
 
 	assert_false(secret_box_open(key, context, sealed, &plaintext, &err));
@@ -42,7 +42,7 @@ static void what_was_sealed_opens_in_its_context(void **state)
 	(void)state;
 	for (size_t i = 0; i < CH_COUNT(texts); i++) {
 		CH_AUTO(ch_bytes) sealed = CH_NONE;
-		CH_AUTO(ch_bytes) opened = CH_NONE;
+		CH_AUTO(ch_secret) opened = CH_NONE;
 		struct ch_error err = CH_NONE;
 		uint32_t version = 0;
 
@@ -51,7 +51,7 @@ static void what_was_sealed_opens_in_its_context(void **state)
 		assert_true(secret_box_version(ch_view_of(&sealed), &version, &err));
 		assert_int_equal(version, 7);
 		assert_true(secret_box_open(key, &ours, ch_view_of(&sealed), &opened, &err));
-		assert_true(ch_view_equal(ch_view_of(&opened), ch_view_text(texts[i])));
+		assert_true(ch_view_equal(ch_view(opened.data, opened.size), ch_view_text(texts[i])));
 	}
 }
 

@@ -75,6 +75,28 @@ static void two_serials_differ(void **state)
 	assert_memory_not_equal(one + 2, two + 2, 10);
 }
 
+/* Nobody may know the next one before it is signed (Baseline Requirements §7.1: at least 64 bits of a
+ * CSPRNG). */
+static void eighty_bits_of_it_are_chance(void **state)
+{
+	bool seen[10][256] = CH_NONE;
+
+	for (int i = 0; i < 64; i++) {
+		uint8_t serial[CH_SERIAL_SIZE] = CH_NONE;
+
+		ch_serial_make(V("key"), november_2026, serial);
+		for (size_t octet = 0; octet < 10; octet++)
+			seen[octet][serial[2 + octet]] = true;
+	}
+	for (size_t octet = 0; octet < 10; octet++) {
+		int values = 0;
+
+		for (size_t value = 0; value < 256; value++)
+			values += seen[octet][value];
+		assert_true(values > 16); /* of 64; some 56 are expected */
+	}
+}
+
 /* The tag is HMAC-SHA-256: a second implementation (python3 hmac) made this one. */
 static void the_tag_is_hmac_sha256(void **state)
 {
@@ -167,7 +189,10 @@ static void roles_have_names(void **state)
 	struct ch_error err = CH_NONE;
 	assert_true(ch_role_find("officer", &role, &err));
 	assert_int_equal(role, CH_ROLE_OFFICER);
+	assert_true(ch_role_find("auditor", &role, &err));
+	assert_int_equal(role, CH_ROLE_AUDITOR);
 	assert_string_equal(ch_role_name(CH_ROLE_REQUESTER), "requester");
+	assert_string_equal(ch_role_name(CH_ROLE_AUDITOR), "auditor");
 	assert_false(ch_role_find("emperor", &role, &err));
 	assert_int_equal(err.code, CH_INVALID);
 }
@@ -180,6 +205,7 @@ int main(void)
 		cmocka_unit_test(every_changed_bit_is_noticed),
 		cmocka_unit_test(serials_of_another_length_are_not_ours),
 		cmocka_unit_test(two_serials_differ),
+		cmocka_unit_test(eighty_bits_of_it_are_chance),
 		cmocka_unit_test(the_tag_is_hmac_sha256),
 		cmocka_unit_test(an_operator_has_tenant_roles_and_name),
 		cmocka_unit_test(other_operator_names_are_refused),

@@ -57,6 +57,11 @@ static void write_pem(const char *path, X509 *certificate, EVP_PKEY *key)
 
 void system_ca_make(struct system_ca *ca)
 {
+	system_ca_make_between(ca, -86400L * 3650, 86400L * 3650);
+}
+
+void system_ca_make_between(struct system_ca *ca, long from, long to)
+{
 	const char *parent = getenv("TMPDIR");
 
 	memset(ca, 0, sizeof(*ca));
@@ -64,7 +69,7 @@ void system_ca_make(struct system_ca *ca)
 	must(mkdtemp(ca->directory) != NULL, "mkdtemp");
 	ca->path = ch_format("%s/system-ca.pem", ca->directory);
 	ca->key = EVP_EC_gen("P-256");
-	ca->certificate = new_certificate("Test System CA", ca->key, 1, -86400L * 3650, 86400L * 3650);
+	ca->certificate = new_certificate("Test System CA", ca->key, 1, from, to);
 	X509_set_issuer_name(ca->certificate, X509_get_subject_name(ca->certificate));
 	add(ca->certificate, ca->certificate, NID_basic_constraints, "critical,CA:TRUE,pathlen:0");
 	add(ca->certificate, ca->certificate, NID_key_usage, "critical,keyCertSign,cRLSign");
@@ -112,6 +117,58 @@ void system_ca_issue_odd(struct system_ca *ca, const char *service, const char *
 			 int is_ca, struct ch_identity_config *files)
 {
 	issue(ca, service, uri, group, is_ca, -60, 3600, files);
+}
+
+static void add_revoked(X509_CRL *crl, int serial, long since)
+{
+	X509_REVOKED *revoked = X509_REVOKED_new();
+	ASN1_INTEGER *number = ASN1_INTEGER_new();
+	ASN1_TIME *time = X509_gmtime_adj(NULL, since);
+	ASN1_ENUMERATED *reason = ASN1_ENUMERATED_new();
+
+	ASN1_INTEGER_set(number, serial);
+	ASN1_ENUMERATED_set(reason, 1);
+	must(X509_REVOKED_set_serialNumber(revoked, number) &&
+		     X509_REVOKED_set_revocationDate(revoked, time) &&
+		     X509_REVOKED_add1_ext_i2d(revoked, NID_crl_reason, reason, 0, 0) == 1 &&
+		     X509_CRL_add0_revoked(crl, revoked),
+	     "revoking");
+	ASN1_ENUMERATED_free(reason);
+	ASN1_TIME_free(time);
+	ASN1_INTEGER_free(number);
+}
+
+struct ch_bytes system_ca_crl(struct system_ca *ca, long number, const int *serials, size_t count, long since,
+			      bool critical)
+{
+	X509_CRL *crl = X509_CRL_new();
+	ASN1_TIME *now = X509_gmtime_adj(NULL, 0), *end = X509_gmtime_adj(NULL, 86400);
+	ASN1_INTEGER *value = ASN1_INTEGER_new();
+	unsigned char *der = NULL;
+	struct ch_bytes made;
+	int size;
+
+	ASN1_INTEGER_set(value, number);
+	must(X509_CRL_set_version(crl, X509_CRL_VERSION_2) &&
+		     X509_CRL_set_issuer_name(crl, X509_get_subject_name(ca->certificate)) &&
+		     X509_CRL_set1_lastUpdate(crl, now) && X509_CRL_set1_nextUpdate(crl, end) &&
+		     X509_CRL_add1_ext_i2d(crl, NID_crl_number, value, 0, 0) == 1,
+	     "CRL");
+	if (critical)
+		must(X509_CRL_add1_ext_i2d(crl, NID_delta_crl, value, 1, 0) == 1, "critical extension");
+	for (size_t i = 0; i < count; i++)
+		add_revoked(crl, serials[i], since);
+	X509_CRL_sort(crl);
+	must(X509_CRL_sign(crl, ca->key, EVP_sha256()), "signing");
+	size = i2d_X509_CRL(crl, &der);
+	must(size > 0, "encoding");
+	made = ch_bytes_copy(ch_view(der, (size_t)size));
+	OPENSSL_free(der);
+	X509_CRL_free(crl);
+	ASN1_TIME_free(now);
+	ASN1_TIME_free(end);
+	ASN1_INTEGER_free(value);
+	return made;
 }
 
 void system_ca_forget(struct ch_identity_config *files)

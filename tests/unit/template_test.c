@@ -154,15 +154,28 @@ static void times_are_those_of_the_order(void **state)
 	unmake(&made);
 }
 
-/* RFC 5480 §3: an EC key enciphers nothing. */
+/* RFC 5480 §3: an EC key enciphers nothing. RFC 8410 §5: an Ed25519 key signs, and no more. */
 static void key_usages_that_a_key_cannot_have_are_left_out(void **state)
 {
-	struct made made;
+	static const char all[] =
+		"key_usage: [digitalSignature, keyEncipherment, dataEncipherment, keyAgreement]\n"
+		"subject: { allowed: [CN] }\n";
+	static const struct {
+		const char *key;
+		unsigned usages;
+	} rows[] = {
+		{ "rsa-2048", KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT | KU_DATA_ENCIPHERMENT },
+		{ "ecdsa-p256", KU_DIGITAL_SIGNATURE | KU_KEY_AGREEMENT },
+		{ "ed25519", KU_DIGITAL_SIGNATURE },
+	};
 
-	make(&made, "key_usage: [digitalSignature, keyEncipherment]\nsubject: { allowed: [CN] }\n",
-	     "ecdsa-p256", "CN=x", NULL);
-	assert_int_equal(X509_get_key_usage(made.certificate), KU_DIGITAL_SIGNATURE);
-	unmake(&made);
+	for (size_t i = 0; i < CH_COUNT(rows); i++) {
+		struct made made;
+
+		make(&made, all, rows[i].key, "CN=x", NULL);
+		assert_int_equal(X509_get_key_usage(made.certificate), rows[i].usages);
+		unmake(&made);
+	}
 }
 
 /* RFC 5280 §4.2.1.6 */

@@ -490,11 +490,14 @@ static void the_newest_valid_certificate_of_the_policy_stamps(void **state)
 	CH_AUTO(tsa_authorities) authorities = tsa_authorities_new(CH_COUNT(made));
 	for (size_t i = 0; i < CH_COUNT(made); i++) {
 		struct tsa_authority *authority = &authorities->items[authorities->count++];
+		authority->ca_id = 1;
+		authority->is_default = true;
 		authority->not_before_us = made[i].not_before;
 		authority->not_after_us = made[i].not_after;
 		for (size_t j = 0; j < 2 && made[i].policies[j]; j++)
 			assert_true(tsa_authority_add_policy(authority, made[i].policies[j], NULL));
 	}
+	memcpy(authorities->default_ca, "one", 4);
 	static const struct {
 		const char *policy; /* content octets; NULL: any */
 		int64_t at;
@@ -530,6 +533,110 @@ static void the_newest_valid_certificate_of_the_policy_stamps(void **state)
 		CH_AUTO(ch_string) text = ch_der_oid_text(chosen);
 		assert_string_equal(text, cases[i].chosen);
 	}
+}
+
+/* CAs 1 (the default where `stated`), 2 and 3, each with one certificate. */
+static struct tsa_authorities *three_cas(bool stated)
+{
+	static const char *const policies[] = { "1.2.3", "1.2.4", "1.2.5" };
+	struct tsa_authorities *authorities = tsa_authorities_new(3);
+	for (size_t i = 0; i < 3; i++) {
+		struct tsa_authority *authority = &authorities->items[authorities->count++];
+		authority->ca_id = (int64_t)i + 1;
+		authority->is_default = stated && i == 0;
+		authority->not_before_us = 100;
+		authority->not_after_us = 400;
+		assert_true(tsa_authority_add_policy(authority, policies[i], NULL));
+		assert_true(tsa_authority_add_policy(authority, "1.2.9", NULL)); /* all have this one */
+	}
+	if (stated)
+		memcpy(authorities->default_ca, "one", 4);
+	return authorities;
+}
+
+static void stop(struct tsa_authority *authority)
+{
+	memcpy(authority->obstacle, "its key is compromised", 23);
+}
+
+/* What is asked for, of whom the answer is (0: nobody), and why nobody. */
+static void assert_choice(const struct tsa_authorities *authorities, const char *policy, int64_t ca_id,
+			  enum tsa_failure expected)
+{
+	struct ch_view wanted = policy ? ch_view(policy, 2) : ch_view(NULL, 0), chosen;
+	const struct tsa_authority *authority = NULL;
+	enum tsa_failure failure = 0;
+	struct ch_error err = CH_NONE;
+	bool found = tsa_authorities_choose(authorities, wanted, 200, &authority, &chosen, &failure, &err);
+	assert_int_equal(found ? authority->ca_id : 0, ca_id);
+	if (!found)
+		assert_int_equal(failure, expected);
+}
+
+static void the_default_is_stated_and_nobody_stands_in_for_it(void **state)
+{
+	CH_AUTO(tsa_authorities) authorities = three_cas(true);
+	assert_choice(authorities, NULL, 1, 0);
+	assert_choice(authorities, "\x2a\x03", 1, 0);
+	assert_choice(authorities, "\x2a\x09", 1, 0);
+	assert_choice(authorities, "\x2a\x04", 2, 0); /* the requester names it, and one CA has it */
+	stop(&authorities->items[0]);
+	assert_choice(authorities, NULL, 0, TSA_SYSTEM_FAILURE);
+	assert_choice(authorities, "\x2a\x03", 0, TSA_SYSTEM_FAILURE);
+	assert_choice(authorities, "\x2a\x09", 0, TSA_SYSTEM_FAILURE);
+	assert_choice(authorities, "\x2a\x04", 2, 0);
+	stop(&authorities->items[1]);
+	assert_choice(authorities, "\x2a\x04", 0, TSA_SYSTEM_FAILURE);
+}
+
+static void without_a_stated_default_nothing_is_derived(void **state)
+{
+	CH_AUTO(tsa_authorities) authorities = three_cas(false);
+	assert_choice(authorities, NULL, 0, TSA_UNACCEPTED_POLICY);
+	assert_choice(authorities, "\x2a\x09", 0, TSA_UNACCEPTED_POLICY); /* of several */
+	assert_choice(authorities, "\x2a\x04", 2, 0);
+	authorities->count = 1; /* not even of one alone: the next would change what it does */
+	assert_choice(authorities, NULL, 0, TSA_UNACCEPTED_POLICY);
+	assert_choice(authorities, "\x2a\x03", 1, 0);
+	authorities->count = 0;
+	assert_choice(authorities, NULL, 0, TSA_SYSTEM_FAILURE);
+	assert_choice(authorities, "\x2a\x03", 0, TSA_SYSTEM_FAILURE);
+	authorities->count = 3; /* for freeing */
+}
+
+static void a_certificate_that_may_not_sign_is_passed_over(void **state)
+{
+	CH_AUTO(tsa_authorities) authorities = three_cas(true);
+	authorities->items[1].ca_id = 1; /* an older one of the same CA, that has another policy beside */
+	authorities->items[1].is_default = true;
+	stop(&authorities->items[0]);
+	assert_choice(authorities, NULL, 1, 0);
+	assert_choice(authorities, "\x2a\x09", 1, 0);
+	assert_choice(authorities, "\x2a\x03", 0, TSA_UNACCEPTED_POLICY);
+}
+
+static void the_state_says_what_is_wrong(void **state)
+{
+	CH_AUTO(tsa_authorities) authorities = three_cas(true);
+	char why[512];
+	assert_int_equal(tsa_authorities_state(authorities, 200, why, sizeof why), TSA_READY);
+	assert_string_equal(why, "");
+	assert_int_equal(tsa_authorities_state(authorities, 401, why, sizeof why), TSA_STOPPED);
+	assert_non_null(strstr(why, "has ended"));
+	stop(&authorities->items[0]);
+	memcpy(authorities->obstacle, "CA 'root' is retired", 21);
+	assert_int_equal(tsa_authorities_state(authorities, 200, why, sizeof why), TSA_STOPPED);
+	assert_string_equal(why,
+			    "the timestamp authority of CA 'one' may not sign: its key is compromised; CA "
+			    "'root' is retired");
+	authorities->items[0].is_default = false;
+	assert_int_equal(tsa_authorities_state(authorities, 200, why, sizeof why), TSA_WAITS_FOR_FIRST);
+	authorities->default_ca[0] = '\0';
+	assert_int_equal(tsa_authorities_state(authorities, 200, why, sizeof why), TSA_NO_DEFAULT);
+	assert_non_null(strstr(why, "timestamp_authority.default"));
+	authorities->count = 0;
+	assert_int_equal(tsa_authorities_state(authorities, 200, why, sizeof why), TSA_READY);
+	authorities->count = 3; /* for freeing */
 }
 
 /* --- the time
@@ -578,7 +685,8 @@ static void a_clock_that_went_back_gives_no_time_until_it_caught_up(void **state
 					 .clock = &clock,
 					 .status = unknown };
 	struct ch_error err = CH_NONE;
-	tsa_time_observe(&source); /* seen, though nobody asked for a timestamp then */
+	tsa_time_given(&source, now_us);
+	tsa_time_given(&source, now_us - 1); /* of a request beside */
 	fake_us -= 5 * CH_SECOND;
 	assert_false(tsa_time_now(&source, &gen_time_us, &err));
 	assert_int_equal(err.code, CH_UNAVAILABLE);
@@ -588,6 +696,20 @@ static void a_clock_that_went_back_gives_no_time_until_it_caught_up(void **state
 	assert_false(tsa_time_now(&source, &gen_time_us, &err));
 	fake_us = now_us;
 	assert_true(tsa_time_now(&source, &gen_time_us, &err));
+}
+
+/* No vault signs what is an hour ahead: nobody was given that time. */
+static void what_the_clock_showed_and_nobody_was_given_does_not_count(void **state)
+{
+	int64_t fake_us = now_us + CH_HOUR, gen_time_us = 0;
+	struct ch_clock clock = { fake_now_us, &fake_us };
+	struct tsa_timesource source = { .lock = PTHREAD_MUTEX_INITIALIZER,
+					 .clock = &clock,
+					 .status = unknown };
+	assert_true(tsa_time_now(&source, &gen_time_us, NULL));
+	tsa_time_observe(&source);
+	fake_us = now_us;
+	assert_true(tsa_time_now(&source, &gen_time_us, NULL));
 }
 
 static void an_unsynchronised_clock_gives_no_time_where_that_is_required(void **state)
@@ -658,8 +780,13 @@ int main(void)
 		cmocka_unit_test(other_certificates_do_not_stamp),
 		cmocka_unit_test(a_rejection_names_one_failure),
 		cmocka_unit_test(the_newest_valid_certificate_of_the_policy_stamps),
+		cmocka_unit_test(the_default_is_stated_and_nobody_stands_in_for_it),
+		cmocka_unit_test(without_a_stated_default_nothing_is_derived),
+		cmocka_unit_test(a_certificate_that_may_not_sign_is_passed_over),
+		cmocka_unit_test(the_state_says_what_is_wrong),
 		cmocka_unit_test(the_time_is_the_clocks_in_milliseconds),
 		cmocka_unit_test(a_clock_that_went_back_gives_no_time_until_it_caught_up),
+		cmocka_unit_test(what_the_clock_showed_and_nobody_was_given_does_not_count),
 		cmocka_unit_test(an_unsynchronised_clock_gives_no_time_where_that_is_required),
 		cmocka_unit_test(the_clocks_state_is_published),
 	};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* x509_test.c: algorithms, certificates, PEM, assembled structures, extensions, reasons. Names, SANs, CSRs,
  * serials and operators have their own files. */
-#include "x509/x509.h"
+#include "x509/verifier.h"
 
 #include <openssl/core_names.h>
 #include <setjmp.h>
@@ -79,6 +79,45 @@ static void every_algorithm_is_found_from_its_key_and_verifies(void **state)
 	assert_int_equal(count, 7);
 	assert_null(ch_algorithm_find("rsa-1024"));
 	assert_null(ch_algorithm_find(NULL));
+}
+
+/* One context for many signatures says the same as one for each. */
+static void a_verifier_verifies_signature_after_signature(void **state)
+{
+	const struct ch_algorithm *algorithm;
+
+	(void)state;
+	for (size_t i = 0; (algorithm = ch_algorithm_at(i)); i++) {
+		if (algorithm->bits > 2048)
+			continue;
+		CH_AUTO(EVP_PKEY) key = new_key(algorithm);
+		CH_AUTO(ch_bytes) signature = sign(key, algorithm, V("data"));
+		CH_AUTO(ch_verify_key) verify_key = ch_verify_key_new(key, NULL);
+		CH_AUTO(ch_verifier) verifier = NULL;
+		struct ch_view data = V("data"), other = V("date");
+		uint8_t digest[64], other_digest[64];
+		struct ch_error err = CH_NONE;
+		size_t size;
+
+		if (algorithm->digest[0]) {
+			assert_true(ch_digest(algorithm->digest, data, digest, &size, &err));
+			data = ch_view(digest, size);
+			assert_true(ch_digest(algorithm->digest, other, other_digest, &size, &err));
+			other = ch_view(other_digest, size);
+		}
+		assert_true(ch_verifier_new(algorithm, verify_key, &verifier, &err));
+		for (int turn = 0; turn < 3; turn++) {
+			assert_true(ch_verifier_verify(verifier, data, ch_view_of(&signature), &err));
+			assert_false(ch_verifier_verify(verifier, other, ch_view_of(&signature), &err));
+			assert_int_equal(err.code, CH_UNAUTHENTICATED);
+			signature.data[signature.size - 1] ^= 1;
+			assert_false(ch_verifier_verify(verifier, data, ch_view_of(&signature), &err));
+			signature.data[signature.size - 1] ^= 1;
+		}
+		ch_verifier_free(CH_STEAL(verifier));
+		assert_false(ch_verifier_new(ch_algorithm_find("ecdsa-p384"), verify_key, &verifier, &err) &&
+			     algorithm->bits != 384);
+	}
 }
 
 /* RFC 5754 §3.2: RSA parameters are NULL; RFC 5758 §3.2 and RFC 8410 §3: none for ECDSA and Ed25519. */
@@ -403,6 +442,29 @@ static void other_pem_is_refused(void **state)
 	}
 }
 
+/* RFC 5480 §2.2: a point may be compressed, and is the same point. */
+static void a_key_has_one_fingerprint_however_it_is_written(void **state)
+{
+	CH_AUTO(EVP_PKEY) key = new_key(ch_algorithm_find("ecdsa-p256"));
+	CH_AUTO(ch_bytes) plain = public_key_info(key);
+	CH_AUTO(ch_bytes) compressed = CH_NONE;
+	uint8_t one[CH_FINGERPRINT_SIZE], other[CH_FINGERPRINT_SIZE], digest[64];
+	size_t size = 0;
+
+	(void)state;
+	assert_int_equal(
+		EVP_PKEY_set_utf8_string_param(key, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, "compressed"),
+		1);
+	compressed = public_key_info(key);
+	assert_int_equal(compressed.size, plain.size - 32);
+	assert_true(ch_public_key_fingerprint(ch_view_of(&plain), one, NULL));
+	assert_true(ch_public_key_fingerprint(ch_view_of(&compressed), other, NULL));
+	assert_bytes(ch_view(one, sizeof(one)), ch_view(other, sizeof(other)));
+	assert_true(ch_digest("sha256", ch_view_of(&plain), digest, &size, NULL));
+	assert_bytes(ch_view(one, sizeof(one)), ch_view(digest, size));
+	assert_false(ch_public_key_fingerprint(ch_view(plain.data, plain.size - 1), one, NULL));
+}
+
 /* RFC 5280 §4.2.1.2 (1): SHA-1 of the BIT STRING without tag, length and unused bits. */
 static void a_key_identifier_is_the_digest_of_the_key_bits(void **state)
 {
@@ -439,6 +501,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_algorithm_is_found_from_its_key_and_verifies),
+		cmocka_unit_test(a_verifier_verifies_signature_after_signature),
 		cmocka_unit_test(signature_identifiers_are_those_of_openssl),
 		cmocka_unit_test(keys_outside_the_table_have_no_algorithm),
 		cmocka_unit_test(another_algorithm_than_the_keys_is_refused),
@@ -454,6 +517,7 @@ int main(void)
 		cmocka_unit_test(certificates_end_where_their_der_ends),
 		cmocka_unit_test(pem_is_written_and_read_back),
 		cmocka_unit_test(other_pem_is_refused),
+		cmocka_unit_test(a_key_has_one_fingerprint_however_it_is_written),
 		cmocka_unit_test(a_key_identifier_is_the_digest_of_the_key_bits),
 		cmocka_unit_test(reasons_have_names_and_numbers),
 	};

@@ -11,7 +11,7 @@ import time
 from quickstart import build, configs, haproxy, pki, ports, postgres, status, supervise, tokens, users
 from quickstart.console import Console, StepFailed, run
 from quickstart.showcase import ISSUING, Showcase
-from quickstart.suite import CHECKOUT, Suite
+from quickstart.suite import CHECKOUT, HSMS, Suite, hsm_service, hsm_user
 
 
 def _port(text):
@@ -115,17 +115,21 @@ def start(suite, console, log, restart):
             told.append("in use")
         else:
             told.append(tokens.initialise(suite, log, os.environ | supervise.environment()))
+    with console.step("HSMs' listeners") as told:
+        for service in map(hsm_service, HSMS):
+            was_up = supervise.pid(suite, service) is not None
+            supervise.up(suite, service, console)
+            if was_up and service in restart:
+                supervise.restart(suite, service)
+        told.append(", ".join(map(hsm_user, HSMS)))
     with console.step("quorum of officers") as told:
         told.append(tokens.appoint(suite, log, os.environ | supervise.environment()))
+    patience = 180 if build.sanitized() else 60
     with console.step("daemons") as told:
-        instances = supervise.order(suite)
-        for instance in instances:
-            was_up = supervise.pid(suite, instance.name) is not None
-            supervise.up(suite, instance.name, console)
-            if was_up and instance.name in restart:
-                supervise.restart(suite, instance.name)
-        supervise.wait_ready(suite, [instance.name for instance in instances], console, 180 if build.sanitized() else 60)
-        told.append(", ".join(instance.name for instance in instances))
+        names = [instance.name for instance in supervise.order(suite)]
+        later = supervise.up_all(suite, names, restart, console)
+        supervise.wait_ready(suite, names, console, patience)
+        told.append(", ".join(names))
     with console.step("HAProxy") as told:
         haproxy.check(suite, log)
         was_up = supervise.pid(suite, "haproxy") is not None
@@ -134,6 +138,13 @@ def start(suite, console, log, restart):
             run(["sv", "2", suite.path("service/haproxy")])  # SIGUSR2: a new process takes over, no connection is lost
         supervise.wait_until(lambda: not any(map(ports.is_free, (suite.http_port, suite.https_port))), 20, "HAProxy listens", console)
         told.append(f"HTTP {suite.http_port}, HTTPS {suite.https_port}")
+    if later:
+        with console.step("daemons that changed, one after the other") as told:
+            for name in later:
+                supervise.restart(suite, name)
+                supervise.wait_ready(suite, [name], console, patience)
+                supervise.wait_until(lambda: haproxy.uses(suite, name), 20, f"HAProxy uses {name}", console)
+            told.append(", ".join(later))
 
 
 def prepare(suite, console, log):
@@ -146,6 +157,7 @@ def prepare(suite, console, log):
     with console.step("programs") as told:
         changed = build.install(suite)
         restart |= {instance.name for instance in suite.instances if f"chancery-{instance.service}" in changed}
+        restart |= set(map(hsm_service, HSMS)) if "chancery-vault" in changed else set()
         told.append(f"{len(changed)} installed in {suite.path('bin')}" if changed else "unchanged")
     with console.step("system CA, identities, operators") as told:
         told.append(f"{pki.make(suite, log)} certificates made")
@@ -154,6 +166,7 @@ def prepare(suite, console, log):
     with console.step("configuration") as told:
         tokens.prepare(suite)
         restart |= {instance.name for instance in configs.write(suite)}
+        restart |= set(map(hsm_service, HSMS)) if "vault-1" in restart else set()  # they read its file
         configs.write_env(suite, ISSUING, suite.path("example/chain.pem"))
         if haproxy.write(suite):
             restart.add("haproxy")
@@ -166,13 +179,14 @@ def farewell(suite, console, seconds):
     console.line(f"""
 Chancery is up after {seconds:.0f} s, and stays up.
 
-  REST (HTTPS)        {suite.https_url}/v1        trust: {suite.path('pki/system-ca.pem')}
+  REST (HTTPS)        {suite.https_url}/v1        trust: {suite.path('pki/public-ca.pem')}
   OCSP                {suite.http_url}/ocsp
   timestamps          {suite.http_url}/tsa
   CRLs, certificates  {suite.http_url}/crl/{ISSUING}.crl, {suite.http_url}/ca/{ISSUING}.cer
   credentials         {suite.path('client')}: officer.pem, officer.key; requester.pem, requester.key
-  logs                {suite.path('log')}
-
+  logs                {suite.path('log')}""")
+    tokens.warn_of_shares(suite, console)
+    console.line(f"""
 Next:
   . {suite.asked}/env
   chancery status

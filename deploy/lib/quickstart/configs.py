@@ -6,7 +6,7 @@ import shlex
 
 from quickstart import tokens, users
 from quickstart.console import write_file
-from quickstart.suite import ON_THE_BUS, OVER_HTTP
+from quickstart.suite import HSMS, ON_THE_BUS, OVER_HTTP, hsm_user
 
 # Which services each one calls (docs/architecture.md).
 PEERS = {
@@ -74,7 +74,6 @@ def _common(suite, instance):
 def _gateway(suite, instance, config):
     identity = suite.path("identity", instance.name)
     operators = suite.path("pki/operators-ca.pem")
-    del config["http"]["trusted_proxies"]
     config["http"] |= {"proxy_protocol": True, "tls_certificate": identity / "https-certificate.pem",
                        "tls_key": identity / "https-key.pem"}
     config["operators_ca"] = operators
@@ -87,8 +86,8 @@ def _vault(suite, _instance, config):
         "name": name, "module": "/usr/lib/softhsm/libsofthsm2.so",
         "environment": [f"SOFTHSM2_CONF={suite.path('hsm', name, 'softhsm2.conf')}"],
         "token_label": f"chancery-{name}", "pin_file": suite.path("hsm", name, "pin"), "sessions": 4,
-        "paths": [suite.path("hsm", name)],
-    } for name in tokens.HSMS]
+        "paths": [suite.path("hsm", name)], "listener": tokens.listener(suite, name), "user": hsm_user(name),
+    } for name in HSMS]
 
 
 def _audit(suite, _instance, config):
@@ -126,7 +125,7 @@ def client_environment(suite, issuing_ca, chain):
     return {
         "CHANCERY_URL": suite.https_url,
         "CHANCERY_HTTP": suite.http_url,
-        "CHANCERY_CA_FILE": suite.path("pki/system-ca.pem"),
+        "CHANCERY_CA_FILE": suite.path("pki/public-ca.pem"),
         "CHANCERY_CERT": suite.path("client/officer.pem"),
         "CHANCERY_KEY": suite.path("client/officer.key"),
         "CHANCERY_ISSUING_CA": issuing_ca,

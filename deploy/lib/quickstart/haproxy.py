@@ -2,9 +2,10 @@
 """HAProxy's configuration from deploy/haproxy/haproxy.cfg.in."""
 
 import resource
+import urllib.request
 
 from quickstart.console import run, write_file
-from quickstart.suite import CHECKOUT
+from quickstart.suite import CHECKOUT, OVER_HTTP
 
 # What may be sent again to another replica: all that these services do can be repeated without harm.
 HTTP_BACKEND = """\
@@ -62,3 +63,16 @@ def write(suite):
 
 def check(suite, log):
     run(["haproxy", "-c", "-q", "-f", suite.path("haproxy/haproxy.cfg")], log)
+
+
+def uses(suite, name):
+    """Whether requests are sent to an instance; also true of one that no request goes to."""
+    if name.rpartition("-")[0] not in OVER_HTTP:
+        return True
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{suite.ports['stats']}/metrics", timeout=3) as answer:
+            lines = answer.read(4 << 20).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return False
+    return any(line.startswith("haproxy_server_status{") and f'server="{name}"' in line and 'state="UP"' in line and line.endswith(" 1")
+               for line in lines)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The system CA, each daemon's identity, the gateway's HTTPS certificate, the operators: made by the `chancery` command,
+"""The system CA, each daemon's identity, the public TLS CA and the gateway's HTTPS certificate, the operators: made by the `chancery` command,
 given to the users who need them."""
 
 import os
@@ -11,7 +11,9 @@ from quickstart.console import run
 
 def clients(suite):
     """Name -> roles."""
-    return {name: ("officer", "requester") for name in suite.officer_names} | {"requester": ("requester",)}
+    officers = {name: ("officer", "requester") for name in suite.officer_names}
+    officers[suite.officer_names[0]] += ("auditor",)  # one person runs a suite on one machine
+    return officers | {"requester": ("requester",)}
 
 
 def _give(path, owner, mode):
@@ -24,16 +26,17 @@ def make(suite, log):
     chancery = suite.path("bin/chancery")
     pki = suite.path("pki")
     made = 0
-    for noun, name in (("system-ca", "system-ca"), ("operator", "operators-ca")):
+    without_public_ca = not (pki / "public-ca.pem").exists()  # a suite of before: its HTTPS certificates are the system CA's
+    for noun, name in (("system-ca", "system-ca"), ("operator", "operators-ca"), ("public-ca", "public-ca")):
         if not (pki / f"{name}.pem").exists():
             run([chancery, noun, "init", "--directory", pki], log)
             made += 1
     suite.path("identity").mkdir(exist_ok=True)
     for instance in suite.instances:
-        made += _identity(suite, instance, log)
-    if not suite.path("identity/operator/certificate.pem").exists():
-        run([chancery, "system-ca", "issue", "--directory", pki, "--service", "operator", "--instance", "operator-1",
-             "--out", suite.path("identity/operator")], log)
+        made += _identity(suite, instance, without_public_ca, log)
+    if not suite.path("identity/operator/certificate.pem").exists():  # a person's: events name it
+        run([chancery, "system-ca", "issue", "--directory", pki, "--service", "operator", "--instance",
+             suite.officer_names[0], "--out", suite.path("identity/operator")], log)
         _give(suite.path("identity/operator"), (0, 0), 0o750)
         made += 1
     suite.path("client").mkdir(exist_ok=True, mode=0o755)
@@ -46,7 +49,7 @@ def make(suite, log):
     return made
 
 
-def _identity(suite, instance, log):
+def _identity(suite, instance, without_public_ca, log):
     chancery = suite.path("bin/chancery")
     directory = suite.path("identity", instance.name)
     uid, gid = users.ids(instance.user)
@@ -55,8 +58,8 @@ def _identity(suite, instance, log):
         run([chancery, "system-ca", "issue", "--directory", suite.path("pki"), "--service", instance.service,
              "--instance", instance.name, "--out", directory], log)
         made += 1
-    if instance.service == "gateway" and not (directory / "https-certificate.pem").exists():
-        run([chancery, "system-ca", "issue-https", "--directory", suite.path("pki"), "--dns", "localhost",
+    if instance.service == "gateway" and (without_public_ca or not (directory / "https-certificate.pem").exists()):
+        run([chancery, "public-ca", "issue", "--directory", suite.path("pki"), "--dns", "localhost",
              "--ip", "127.0.0.1", "--out", directory], log)
         made += 1
     _give(directory, (0, gid), 0o750)

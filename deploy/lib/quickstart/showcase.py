@@ -79,7 +79,7 @@ class Showcase:
         for name in self.suite.officer_names[:self.suite.required] * 2:
             keys = {"CHANCERY_CERT": str(self.suite.path("client", f"{name}.pem")),
                     "CHANCERY_KEY": str(self.suite.path("client", f"{name}.key"))}
-            done = run([self.suite.path("bin/chancery"), "ca", "create", path, "--json"], self.log, env=self.environment | keys,
+            done = run([self.suite.path("bin/chancery"), "ca", "create", "--yes", path, "--json"], self.log, env=self.environment | keys,
                        check=False)
             if done.returncode == 0:
                 return json.loads(done.stdout)
@@ -164,7 +164,7 @@ class Showcase:
         told.append(f"{text.count('Serial Number:')} revoked")
 
     def revoke(self, told):
-        self.chancery("certificate", "revoke", self.serial, "--reason", "keyCompromise")
+        self.chancery("certificate", "revoke", self.serial, "--reason", "superseded")  # the key is certified again below
         start = time.monotonic()
         while "revoked" not in (answer := self._ocsp()):
             if time.monotonic() - start > 10:

@@ -15,7 +15,16 @@ HOME = pathlib.Path("/var/lib/chancery")
 SERVICES = ("audit", "vault", "issuer", "crl", "ocsp", "tsa", "gateway")  # in the order in which they start
 ON_THE_BUS = ("audit", "vault", "issuer", "crl")  # these listen for messages
 OVER_HTTP = ("crl", "ocsp", "tsa", "gateway")  # these have a port for HAProxy
+HSMS = ("a", "b")  # SoftHSM2 tokens, each served by a listener under a user of its own
 SOCKET_PATH_MAXIMUM = 107
+
+
+def hsm_user(name):
+    return f"chancery-hsm-{name}"
+
+
+def hsm_service(name):
+    return f"hsm-{name}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,10 +14,10 @@ import urllib.request
 
 from quickstart import build, postgres, users
 from quickstart.console import StepFailed, run, write_file
-from quickstart.suite import CHECKOUT, SERVICES
+from quickstart.suite import CHECKOUT, HSMS, SERVICES, hsm_service, hsm_user
 
 TEMPLATES = CHECKOUT / "deploy/runit"
-STOP_ORDER = (("haproxy",), ("gateway", "ocsp", "tsa", "crl"), ("issuer",), ("audit",), ("vault",), ("postgres",))
+STOP_ORDER = (("haproxy",), ("gateway", "ocsp", "tsa", "crl"), ("issuer",), ("audit",), ("vault",), ("hsm",), ("postgres",))
 # The sandbox forbids what the leak checker does at the end of a process.
 SANITIZER_SETTINGS = {
     "ASAN_OPTIONS": "detect_leaks=0:quarantine_size_mb=8:malloc_context_size=8",
@@ -76,10 +76,16 @@ def write(suite):
             "CONFIG": suite.path("etc", f"{instance.name}.yaml")})}
         if _write_service(suite, instance.name, files):
             changed.add(instance.name)
+    for name in HSMS:
+        files = {"run": _fill("hsm.run.in", {
+            "NAME": hsm_service(name), "USER": hsm_user(name), "SERVICE": suite.path("service", hsm_service(name)), "HSM": name,
+            "PROGRAM": suite.path("bin/chancery-vault"), "CONFIG": suite.path("etc/vault-1.yaml")})}
+        if _write_service(suite, hsm_service(name), files):
+            changed.add(hsm_service(name))
     files = {"run": _fill("haproxy.run.in", {"CONFIG": suite.path("haproxy/haproxy.cfg")})}
     if _write_service(suite, "haproxy", files):
         changed.add("haproxy")
-    wanted = {"postgres", "haproxy"} | {instance.name for instance in suite.instances}
+    wanted = {"postgres", "haproxy"} | set(map(hsm_service, HSMS)) | {instance.name for instance in suite.instances}
     for service in suite.path("service").iterdir():
         if service.name not in wanted:
             remove(suite, service.name)
@@ -146,6 +152,20 @@ def up(suite, name, console):
     (service / "down").unlink(missing_ok=True)
 
 
+def up_all(suite, names, changed, console):
+    """Starts what is not up, and again what changed and is of no use as it is. Gives what changed and serves: for later, one after the
+    other, when those that are new serve as well."""
+    later = []
+    for name in names:
+        was_up = pid(suite, name) is not None
+        up(suite, name, console)
+        if was_up and name in changed and readiness(suite, name)[0]:
+            later.append(name)
+        elif was_up and name in changed:
+            restart(suite, name)
+    return later
+
+
 def restart(suite, name):
     run(["sv", "-w", "30", "force-restart", suite.path("service", name)], check=False)
 
@@ -164,13 +184,20 @@ def seconds_up(suite, name):
     return 0
 
 
+def _summary(body):
+    text = body.decode("utf-8", "replace")
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return json.loads(text)["summary"]
+    return " ".join(text[:500].split())
+
+
 def readiness(suite, name):
-    """(ready, what it says) of an instance's operations port."""
+    """(ready, what it says) of an instance's operations port; a degraded one is ready and says what is amiss."""
     try:
         with urllib.request.urlopen(f"http://{suite.address(f'{name}.operations')}/readyz", timeout=3) as answer:
-            return answer.status == 200, ""
+            return answer.status == 200, _summary(answer.read(65536))
     except urllib.error.HTTPError as refused:
-        return False, " ".join(refused.read(500).decode("utf-8", "replace").split())
+        return False, _summary(refused.read(65536))
     except (OSError, ValueError) as unreachable:
         return False, str(getattr(unreachable, "reason", unreachable))
 
@@ -202,15 +229,15 @@ def last_lines(suite, name, count):
 def errors_since(suite, start):
     """The last error that each daemon logged after `start` (seconds since 1970), newest last."""
     found = []
-    for instance in suite.instances:
-        current = suite.path("log", instance.name, "current")
+    for name in [instance.name for instance in suite.instances] + list(map(hsm_service, HSMS)):
+        current = suite.path("log", name, "current")
         if not current.exists() or current.stat().st_mtime < start:
             continue
         for line in reversed(current.read_text(encoding="utf-8", errors="replace").splitlines()):
             with contextlib.suppress(ValueError):
                 entry = json.loads(line)
                 if entry.get("level") == "error":
-                    found.append((entry.get("time", ""), f"{instance.name}: {line}"))
+                    found.append((entry.get("time", ""), f"{name}: {line}"))
                     break
     begin = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(start))
     return [line for when, line in sorted(found) if when >= begin]

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""System users: one for each kind of daemon, one for the logs."""
+"""System users: one for each kind of daemon, one for each HSM, one for the logs."""
 
 import grp
 import pwd
 
 from quickstart.console import run
 from quickstart.ports import machine_lock
-from quickstart.suite import SERVICES
+from quickstart.suite import HSMS, SERVICES, hsm_user
 
 LOG_USER = "chancery-log"
 
@@ -26,7 +26,8 @@ def _exists(user):
 def make(log):
     """Gives the names of those that were made."""
     with machine_lock():
-        missing = [user for user in [f"chancery-{service}" for service in SERVICES] + [LOG_USER] if not _exists(user)]
+        wanted = [f"chancery-{service}" for service in SERVICES] + [hsm_user(name) for name in HSMS] + [LOG_USER]
+        missing = [user for user in wanted if not _exists(user)]
         for user in missing:
             run(["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent",
                  "--shell", "/usr/sbin/nologin", user], log)

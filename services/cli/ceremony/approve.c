@@ -5,6 +5,7 @@
  */
 #include "ceremony.h"
 
+#include "../action_view.h"
 #include "../vault_action.h"
 #include "vaultclient/vaultclient.h"
 
@@ -57,9 +58,8 @@ static bool find_earlier(const struct ceremony_run *run, const char *file, char 
 }
 
 /* An action that expired unused is proposed anew. */
-static bool find_or_propose(struct ceremony_run *run, const char *file, Chancery__ActionKind kind,
-			    const struct ch_action_field *fields, size_t count, ProtobufCMessage **reply,
-			    struct ch_error *err)
+static bool find_or_propose(struct ceremony_run *run, const char *file, const struct ch_action_ask *ask,
+			    ProtobufCMessage **reply, struct ch_error *err)
 {
 	const Chancery__Action *action;
 	char id[CH_ACTION_ID_SIZE];
@@ -72,22 +72,23 @@ static bool find_or_propose(struct ceremony_run *run, const char *file, Chancery
 		return true;
 	ch_proto_free(*reply);
 	*reply = NULL;
-	if (!vault_action_propose(run->connection, kind, fields, count, reply, err))
+	if (!vault_action_propose(run->connection, ask, reply, err))
 		return false;
 	action = vault_action_of(*reply);
 	return ceremony_save(run->folder, file, ch_view(action->document.data, action->document.len), err) &&
-	       ceremony_note(run->folder, err, "proposed %s, action %s", ch_action_kind_name(kind),
+	       ceremony_note(run->folder, err, "proposed %s, action %s", ch_action_kind_name(ask->kind),
 			     action->action_id);
 }
 
 /* The vault writes the document; that it asks for what the ceremony asks for is not the vault's word alone.
  */
-static bool check_document(const Chancery__Action *action, Chancery__ActionKind kind,
-			   const struct ch_action_field *fields, size_t count, struct ch_error *err)
+static bool check_document(const Chancery__Action *action, const struct ch_action_ask *ask,
+			   struct ch_error *err)
 {
 	CH_AUTO(ch_action) read = CH_NONE;
 
-	return vault_action_check(action, &read, err) && ch_action_matches(&read, kind, fields, count, err);
+	return vault_action_check(action, &read, err) &&
+	       ch_action_matches(&read, ask->kind, ask->fields, ask->count, err);
 }
 
 /* --- signing it --- */
@@ -104,7 +105,8 @@ static bool approve_as(struct ceremony_run *run, const char *step, struct office
 	CH_AUTO(ch_bytes) signature = CH_NONE;
 	CH_AUTO(ch_proto) after = NULL;
 
-	if (!officer_key_sign(officer, ch_view(action->document.data, action->document.len), &signature,
+	if (!action_view_confirm(run->cli, name, err) ||
+	    !officer_key_sign(officer, ch_view(action->document.data, action->document.len), &signature,
 			      err) ||
 	    !ceremony_save(run->folder, signature_file, ch_view_of(&signature), err) ||
 	    !ceremony_save(run->folder, certificate_file, certificate, err) ||
@@ -142,20 +144,21 @@ static bool check_enough(const Chancery__Action *action, struct ch_error *err)
 		       ch_action_kind_name(action->kind), action->n_approved_by, action->approvals_required);
 }
 
-bool ceremony_approve(struct ceremony_run *run, const char *step, Chancery__ActionKind kind,
-		      const struct ch_action_field *fields, size_t count, struct ceremony_approval *approval,
-		      struct ch_error *err)
+bool ceremony_approve(struct ceremony_run *run, const char *step, const struct ch_action_ask *ask,
+		      struct ceremony_approval *approval, struct ch_error *err)
 {
 	CH_AUTO(ch_string) file = ch_format("%s.action", step);
 	CH_AUTO(ch_proto) reply = NULL;
 	const Chancery__Action *action;
 
-	if (!find_or_propose(run, file, kind, fields, count, &reply, err) ||
-	    !check_document(vault_action_of(reply), kind, fields, count, err))
+	if (!find_or_propose(run, file, ask, &reply, err) ||
+	    !check_document(vault_action_of(reply), ask, err))
 		return false;
 	action = vault_action_of(reply);
-	if (strcmp(action->state, "open") == 0)
-		fprintf(stderr, "\n%.*s\n", (int)action->document.len, (const char *)action->document.data);
+	if (strcmp(action->state, "open") == 0 &&
+	    !action_view_show(stderr, ch_view(action->document.data, action->document.len), ask->content,
+			      err))
+		return false;
 	if (!sign_all(run, step, &reply, err) || !check_enough(vault_action_of(reply), err))
 		return false;
 	memcpy(approval->id, vault_action_of(reply)->action_id, CH_ACTION_ID_SIZE);

@@ -133,6 +133,7 @@ void ceremony_officers_close(struct ceremony_officers *officers);
 CH_DEFINE_AUTO_VALUE(ceremony_officers, struct ceremony_officers, ceremony_officers_close)
 
 struct ceremony_run {
+	struct cli *cli; /* its --yes */
 	const struct ceremony_document *document;
 	const struct ceremony_officers *officers;
 	struct ceremony_plan plan;
@@ -150,8 +151,7 @@ struct ceremony_approval {
  * sign its document after it was held against `fields`.
  * Errors  CH_UNAVAILABLE too few approved it so far; CH_DENIED the vault's document is of something else
  */
-CH_MUST_USE bool ceremony_approve(struct ceremony_run *run, const char *step, Chancery__ActionKind kind,
-				  const struct ch_action_field *fields, size_t count,
+CH_MUST_USE bool ceremony_approve(struct ceremony_run *run, const char *step, const struct ch_action_ask *ask,
 				  struct ceremony_approval *approval, struct ch_error *err);
 
 /* The CA at this index of the plan: its key, its TBSCertificate, its certificate. (make.c) */

@@ -178,10 +178,13 @@ static bool sign(struct ceremony_run *run, struct ceremony_made_crl *crl, struct
 					    .action_id = approval.id,
 					    .message_id = approval.message_id };
 
-	if (!ceremony_print_crl(stderr, &run->plan, crl, err) ||
-	    !ceremony_crl_fields(&run->plan, crl, &named, err) ||
-	    !ceremony_approve(run, step, CHANCERY__ACTION_KIND__ACTION_CRL, named.fields,
-			      CH_COUNT(named.fields), &approval, err) ||
+	const struct ch_action_ask ask = { .kind = CHANCERY__ACTION_KIND__ACTION_CRL,
+					   .fields = named.fields,
+					   .count = CH_COUNT(named.fields),
+					   .content = ch_view_of(&crl->tbs) };
+
+	if (!ceremony_crl_fields(&run->plan, crl, &named, err) ||
+	    !ceremony_approve(run, step, &ask, &approval, err) ||
 	    !ch_vault_sign(vault_connection_client(run->connection), &context, &item, &signature, err))
 		return false;
 	if (!ch_verify_signature(ca->algorithm, ch_view_of(&ca->public_key_info), ch_view_of(&crl->tbs),

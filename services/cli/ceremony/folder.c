@@ -101,7 +101,7 @@ static bool open_journal(struct ceremony_folder *folder, struct ch_error *err)
 {
 	CH_AUTO(ch_string) path = ceremony_path(folder, CEREMONY_JOURNAL);
 
-	folder->journal = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+	folder->journal = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 	return folder->journal >= 0 || ch_fail_errno(err, CH_INTERNAL, errno, "'%s'", path);
 }
 

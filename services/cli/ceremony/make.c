@@ -52,9 +52,12 @@ static bool make_key(struct ceremony_run *run, struct ch_ca *ca, struct ch_error
 	Chancery__Key *key = NULL;
 	bool kept;
 
+	const struct ch_action_ask ask = { .kind = CHANCERY__ACTION_KIND__ACTION_GENERATE_KEY,
+					   .fields = fields,
+					   .count = CH_COUNT(fields) };
+
 	ch_ca_key_fields(ca, fields);
-	if (!ceremony_approve(run, step, CHANCERY__ACTION_KIND__ACTION_GENERATE_KEY, fields, CH_COUNT(fields),
-			      &approval, err))
+	if (!ceremony_approve(run, step, &ask, &approval, err))
 		return false;
 	ch_ca_key_request(ca, approval.id, &request);
 	if (!ch_vault_generate_key(vault_connection_client(run->connection), &context, &request,
@@ -114,16 +117,6 @@ static bool write_tbs(struct ceremony_run *run, struct ch_ca *ca, const struct c
 	       ceremony_save(run->folder, file, ch_view_of(&ca->tbs_certificate), err);
 }
 
-static bool show_tbs(const struct ch_ca *ca, struct ch_error *err)
-{
-	CH_AUTO(X509) certificate = NULL;
-
-	if (!approval_open(ch_view_of(&ca->tbs_certificate), &certificate, err))
-		return false;
-	approval_show(certificate);
-	return true;
-}
-
 /* --- the certificate --- */
 
 static bool approve_tbs(struct ceremony_run *run, const struct ch_ca *ca, const struct ch_ca *parent,
@@ -131,10 +124,13 @@ static bool approve_tbs(struct ceremony_run *run, const struct ch_ca *ca, const 
 {
 	CH_AUTO(ch_string) step = ch_format("%s.certificate", ca->document.name);
 	struct ch_ca_certificate_fields named;
+	const struct ch_action_ask ask = { .kind = CHANCERY__ACTION_KIND__ACTION_CA_CERTIFICATE,
+					   .fields = named.fields,
+					   .count = CH_COUNT(named.fields),
+					   .content = ch_view_of(&ca->tbs_certificate) };
 
 	return ch_ca_certificate_fields(ca, parent, &named, err) &&
-	       ceremony_approve(run, step, CHANCERY__ACTION_KIND__ACTION_CA_CERTIFICATE, named.fields,
-				CH_COUNT(named.fields), approval, err);
+	       ceremony_approve(run, step, &ask, approval, err);
 }
 
 static bool sign_tbs(struct ceremony_run *run, struct ch_ca *ca, const struct ch_ca *parent,
@@ -201,8 +197,7 @@ static bool make_certificate(struct ceremony_run *run, struct ch_ca *ca, const s
 		return false;
 	if (found)
 		return take_signed(ca, parent, &kept, err) || ch_fail_in(err, "'%s'", file);
-	return show_tbs(ca, err) && approve_tbs(run, ca, parent, &approval, err) &&
-	       sign_tbs(run, ca, parent, &approval, err) &&
+	return approve_tbs(run, ca, parent, &approval, err) && sign_tbs(run, ca, parent, &approval, err) &&
 	       ceremony_save(run->folder, file, ch_view_of(&ca->certificate_der), err) &&
 	       ceremony_note(run->folder, err, "certificate of '%s' is signed", ca->document.name);
 }

@@ -100,7 +100,7 @@ bool cli_ceremony_run(struct cli *cli, struct ch_error *err)
 {
 	CH_AUTO(ceremony_document) document = CH_NONE;
 	CH_AUTO(ceremony_officers) officers = CH_NONE;
-	CH_AUTO(run) run = { .document = &document, .officers = &officers };
+	CH_AUTO(run) run = { .cli = cli, .document = &document, .officers = &officers };
 
 	if (!ceremony_read(cli->arguments[0], &document, err) ||
 	    !ceremony_officers_open(cli, &officers, err) || !begin(cli, &run, err) ||

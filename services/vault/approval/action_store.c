@@ -8,7 +8,7 @@
 static const struct ch_statement insert_action = {
 	"vault_insert_action",
 	"INSERT INTO actions (action_id, tenant_id, kind, document, fields_sha256, proposed_by, created_at, "
-	"expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+	"expires_at, content) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 };
 static const struct ch_statement find_open = {
 	"vault_find_open_action",
@@ -17,16 +17,27 @@ static const struct ch_statement find_open = {
 };
 static const struct ch_statement load_action = {
 	"vault_load_action",
-	"SELECT action_id, tenant_id, kind, created_at, expires_at, used_at, proposed_by, document "
+	"SELECT action_id, tenant_id, kind, created_at, expires_at, used_at, proposed_by, document, content "
 	"FROM actions WHERE action_id = $1 AND tenant_id = $2"
+};
+static const struct ch_statement add_content = {
+	"vault_add_action_content",
+	"UPDATE actions SET content = $3 WHERE action_id = $1 AND tenant_id = $2 AND content IS NULL"
 };
 static const struct ch_statement load_approvals = { "vault_load_approvals",
 						    "SELECT certificate, signature FROM action_approvals "
 						    "WHERE action_id = $1 ORDER BY approved_at, officer "
 						    "LIMIT 16" };
 static const struct ch_statement list_actions = {
-	"vault_list_actions", "SELECT action_id FROM actions WHERE tenant_id = $1 AND expires_at > $2 "
-			      "ORDER BY created_at DESC, action_id LIMIT 200"
+	"vault_list_actions",
+	"SELECT a.action_id, a.tenant_id, a.kind, a.created_at, a.expires_at, a.used_at, a.proposed_by, "
+	"a.document, "
+	"NULL::bytea, p.certificate, p.signature FROM "
+	"(SELECT * FROM actions WHERE tenant_id = $1 AND expires_at > $2 "
+	"ORDER BY created_at DESC, action_id LIMIT 200) a "
+	"LEFT JOIN LATERAL (SELECT certificate, signature, approved_at, officer FROM action_approvals "
+	"WHERE action_id = a.action_id ORDER BY approved_at, officer LIMIT 16) p ON true "
+	"ORDER BY a.created_at DESC, a.action_id, p.approved_at, p.officer"
 };
 static const struct ch_statement insert_approval = {
 	"vault_insert_approval",
@@ -52,6 +63,7 @@ void stored_action_free(struct stored_action *stored)
 {
 	free(stored->proposed_by);
 	ch_bytes_free(&stored->document);
+	ch_bytes_free(&stored->content);
 	*stored = (struct stored_action)CH_NONE;
 }
 
@@ -80,7 +92,18 @@ bool store_insert_action(struct ch_db *db, const struct stored_action *stored, s
 				      ch_param_int32(stored->kind),
 				      ch_param_bytes(ch_view_of(&stored->document)),
 				      ch_param_bytes(fields_sha256), ch_param_text(stored->proposed_by),
-				      ch_param_time(stored->created_us), ch_param_time(stored->expires_us)),
+				      ch_param_time(stored->created_us), ch_param_time(stored->expires_us),
+				      ch_param_bytes(ch_view_of(&stored->content))),
+			&affected, err);
+}
+
+bool store_add_action_content(struct ch_db *db, const char *tenant, const char *id, struct ch_view content,
+			      struct ch_error *err)
+{
+	size_t affected;
+
+	return run_once(db, tenant, &add_content,
+			CH_PARAMETERS(ch_param_text(id), ch_param_text(tenant), ch_param_bytes(content)),
 			&affected, err);
 }
 
@@ -104,16 +127,18 @@ bool store_find_open_action(struct ch_db *db, const char *tenant, struct ch_view
 	return ch_db_commit(&transaction, err);
 }
 
-static void read_stored(const struct ch_rows *rows, struct stored_action *stored)
+static void read_stored(const struct ch_rows *rows, size_t row, struct stored_action *stored)
 {
-	strncpy(stored->id, ch_rows_text(rows, 0, 0), sizeof(stored->id) - 1);
-	strncpy(stored->tenant, ch_rows_text(rows, 0, 1), sizeof(stored->tenant) - 1);
-	stored->kind = (int32_t)ch_rows_int64(rows, 0, 2);
-	stored->created_us = ch_rows_time(rows, 0, 3);
-	stored->expires_us = ch_rows_time(rows, 0, 4);
-	stored->used_us = ch_rows_time(rows, 0, 5);
-	stored->proposed_by = ch_strdup(ch_rows_text(rows, 0, 6));
-	stored->document = ch_bytes_copy(ch_rows_bytes(rows, 0, 7));
+	strncpy(stored->id, ch_rows_text(rows, row, 0), sizeof(stored->id) - 1);
+	strncpy(stored->tenant, ch_rows_text(rows, row, 1), sizeof(stored->tenant) - 1);
+	stored->kind = (int32_t)ch_rows_int64(rows, row, 2);
+	stored->created_us = ch_rows_time(rows, row, 3);
+	stored->expires_us = ch_rows_time(rows, row, 4);
+	stored->used_us = ch_rows_time(rows, row, 5);
+	stored->proposed_by = ch_strdup(ch_rows_text(rows, row, 6));
+	stored->document = ch_bytes_copy(ch_rows_bytes(rows, row, 7));
+	if (!ch_rows_null(rows, row, 8))
+		stored->content = ch_bytes_copy(ch_rows_bytes(rows, row, 8));
 }
 
 static void read_approvals(const struct ch_rows *rows, struct vault_action *action)
@@ -144,11 +169,43 @@ bool store_load_action(struct ch_db *db, const char *tenant, const char *id, str
 	action->document = ch_bytes_copy(ch_rows_bytes(rows, 0, 7));
 	read_approvals(approvals, action);
 	if (stored)
-		read_stored(rows, stored);
+		read_stored(rows, 0, stored);
 	return true;
 }
 
-bool store_list_actions(struct ch_db *db, const char *tenant, int64_t now_us, char ***ids, size_t *count,
+void listed_actions_free(struct listed_actions *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		stored_action_free(&list->items[i].stored);
+		vault_action_free(&list->items[i].action);
+	}
+	free(list->items);
+	*list = (struct listed_actions)CH_NONE;
+}
+
+/* One row for each approval of an action; one without where it has none. */
+static void read_listed(const struct ch_rows *rows, struct listed_actions *list)
+{
+	struct listed_action *last = NULL;
+
+	list->items = ch_alloc((ch_rows_count(rows) + 1) * sizeof(*list->items));
+	for (size_t row = 0; row < ch_rows_count(rows); row++) {
+		size_t next;
+
+		if (!last || strcmp(last->stored.id, ch_rows_text(rows, row, 0)) != 0) {
+			last = &list->items[list->count++];
+			read_stored(rows, row, &last->stored);
+			last->action.document = ch_bytes_copy(ch_rows_bytes(rows, row, 7));
+		}
+		if (ch_rows_null(rows, row, 9) || last->action.approval_count == VAULT_OFFICERS_CAP)
+			continue;
+		next = last->action.approval_count++;
+		last->action.approvals[next].certificate = ch_bytes_copy(ch_rows_bytes(rows, row, 9));
+		last->action.approvals[next].signature = ch_bytes_copy(ch_rows_bytes(rows, row, 10));
+	}
+}
+
+bool store_list_actions(struct ch_db *db, const char *tenant, int64_t now_us, struct listed_actions *list,
 			struct ch_error *err)
 {
 	CH_AUTO(ch_transaction) transaction = NULL;
@@ -159,10 +216,7 @@ bool store_list_actions(struct ch_db *db, const char *tenant, int64_t now_us, ch
 			 CH_PARAMETERS(ch_param_text(tenant), ch_param_time(now_us)), &rows, err) ||
 	    !ch_db_commit(&transaction, err))
 		return false;
-	*count = ch_rows_count(rows);
-	*ids = ch_alloc((*count + 1) * sizeof(char *));
-	for (size_t i = 0; i < *count; i++)
-		(*ids)[i] = ch_strdup(ch_rows_text(rows, i, 0));
+	read_listed(rows, list);
 	return true;
 }
 

@@ -15,11 +15,15 @@ struct stored_action {
 	int64_t created_us, expires_us, used_us; /* used_us 0: not yet */
 	char *proposed_by;
 	struct ch_bytes document;
+	struct ch_bytes content; /* what its tbs-sha256 is the digest of; empty: there is none */
 };
 void stored_action_free(struct stored_action *stored);
 
 CH_MUST_USE bool store_insert_action(struct ch_db *db, const struct stored_action *stored,
 				     struct ch_view fields_sha256, struct ch_error *err);
+/* Where it has none yet. */
+CH_MUST_USE bool store_add_action_content(struct ch_db *db, const char *tenant, const char *id,
+					  struct ch_view content, struct ch_error *err);
 /* An action of these fields that is neither used nor expires before until_us; *found says whether there is
  * one. */
 CH_MUST_USE bool store_find_open_action(struct ch_db *db, const char *tenant, struct ch_view fields_sha256,
@@ -29,10 +33,19 @@ CH_MUST_USE bool store_find_open_action(struct ch_db *db, const char *tenant, st
 CH_MUST_USE bool store_load_action(struct ch_db *db, const char *tenant, const char *id,
 				   struct stored_action *stored, struct vault_action *action,
 				   struct ch_error *err);
-/* Ids of the tenant's actions that expire after now_us, newest first, at most 200. The caller frees texts and
- * list. */
-CH_MUST_USE bool store_list_actions(struct ch_db *db, const char *tenant, int64_t now_us, char ***ids,
-				    size_t *count, struct ch_error *err);
+struct listed_action {
+	struct stored_action stored; /* without content */
+	struct vault_action action;
+};
+struct listed_actions {
+	struct listed_action *items;
+	size_t count;
+};
+void listed_actions_free(struct listed_actions *list);
+/* The tenant's actions that expire after now_us, newest first, at most 200, with their approvals: one
+ * statement. */
+CH_MUST_USE bool store_list_actions(struct ch_db *db, const char *tenant, int64_t now_us,
+				    struct listed_actions *list, struct ch_error *err);
 /* CH_CONFLICT: the officer approved it already. */
 CH_MUST_USE bool store_insert_approval(struct ch_db *db, const char *tenant, const char *id,
 				       const char *officer, struct ch_view certificate,
@@ -48,6 +61,7 @@ CH_MUST_USE bool store_find_quorum(struct ch_db *db, const char *tenant, struct 
 CH_MUST_USE bool store_put_quorum(struct ch_db *db, const char *tenant, uint64_t old, uint64_t version,
 				  struct ch_view quorum, struct ch_view seal, struct ch_error *err);
 
+CH_DEFINE_AUTO_VALUE(listed_actions, struct listed_actions, listed_actions_free)
 CH_DEFINE_AUTO_VALUE(stored_action, struct stored_action, stored_action_free)
 
 #endif

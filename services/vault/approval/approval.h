@@ -38,6 +38,14 @@ void vault_action_free(struct vault_action *action);
 /* M distinct officers must have signed: the quorum's number, or a key's where that is higher. */
 uint32_t vault_approvals_required(const struct vault_quorum *quorum, uint32_t of_key);
 
+/* Who operators are: their certificates chain to `ca`, and no list that `lists` holds refuses them (NULL:
+ * none is held). Borrowed. */
+struct ch_trust; /* libcommon/envelope */
+struct vault_operators {
+	X509_STORE *ca;
+	struct ch_trust *lists;
+};
+
 /*
  * One signature: of an officer of the quorum (name and key), whose certificate chains to the operators' CA
  * and is valid at now_us, has the role officer and the tenant, over these octets. Pure. *officer points into
@@ -46,7 +54,8 @@ uint32_t vault_approvals_required(const struct vault_quorum *quorum, uint32_t of
  */
 CH_MUST_USE bool vault_approval_verify(struct ch_view document, struct ch_view certificate,
 				       struct ch_view signature, const char *tenant, int64_t now_us,
-				       const struct vault_quorum *quorum, X509_STORE *operators_ca,
+				       const struct vault_quorum *quorum,
+				       const struct vault_operators *operators,
 				       const struct vault_officer **officer, const char **reason,
 				       struct ch_error *err);
 
@@ -69,8 +78,8 @@ struct vault_approval_ask {
  */
 CH_MUST_USE bool vault_approvals_check(const struct vault_approval_ask *ask,
 				       const struct vault_action *action, const struct vault_quorum *quorum,
-				       X509_STORE *operators_ca, char **names, const char **reason,
-				       struct ch_error *err);
+				       const struct vault_operators *operators, char **names,
+				       const char **reason, struct ch_error *err);
 
 struct vault;
 struct ch_bus_request;
@@ -83,6 +92,9 @@ CH_MUST_USE bool vault_quorum_read(const Chancery__Quorum *message, struct vault
 				   struct ch_error *err);
 /* The fields of a change-quorum action; the caller frees the three values. */
 void vault_quorum_fields(const struct vault_quorum *quorum, struct ch_action_field fields[3]);
+/* The version that the tenant's row has with its seal; 0: no such row, or its seal does not fit. No alert. */
+CH_MUST_USE bool vault_quorum_sealed_version(struct vault *vault, const char *tenant, uint64_t *version,
+					     struct ch_error *err);
 /*
  * The tenant's quorum, its seal verified.
  * Errors  CH_DENIED the tenant has none, or its row was changed outside the vault, or an older one was put
@@ -109,9 +121,17 @@ CH_MUST_USE bool vault_used_check(struct vault_used *used, const char *action_id
 				  struct ch_error *err);
 void vault_used_remember(struct vault_used *used, const char *action_id, struct ch_view message_id);
 
-/* For people and daemons (message.c); the caller frees it. CH_NOT_FOUND: no such action of the tenant. */
+/* For people and daemons (message.c); content: with what its tbs-sha256 is the digest of. The caller frees
+ * it. CH_NOT_FOUND: no such action of the tenant. */
 CH_MUST_USE bool vault_action_message(struct vault *vault, const char *tenant, const char *action_id,
-				      Chancery__Action **message, struct ch_error *err);
+				      bool content, Chancery__Action **message, struct ch_error *err);
+/* All of the tenant's that have not expired and are in that state ("": in any), newest first, at most 200.
+ * One transaction for them and one for the quorum, however many there are. */
+CH_MUST_USE bool vault_action_messages(struct vault *vault, const char *tenant, const char *state,
+				       Chancery__ListActionsReply *answer, struct ch_error *err);
+/* What officers are told beside what is asked for: the key that it is about, what it replaces (describe.c).
+ */
+CH_MUST_USE bool vault_action_describe(struct vault *vault, struct ch_action *action, struct ch_error *err);
 /* What a purpose's check needs. CH_NOT_FOUND: no such action of the tenant. */
 CH_MUST_USE bool vault_action_load(struct vault *vault, const char *tenant, const char *action_id,
 				   struct vault_action *action, struct vault_quorum *quorum,

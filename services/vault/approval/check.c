@@ -6,6 +6,7 @@
  */
 #include "approval.h"
 
+#include "envelope/envelope.h"
 #include "err/err.h"
 #include "x509/operator.h"
 
@@ -46,17 +47,21 @@ static bool refuse(const char **reason, const char *why)
 /* --- one signature --- */
 
 /* Chains to the operators' CA and is valid at the vault's own time. */
-static bool verify_chain(X509 *certificate, X509_STORE *operators_ca, int64_t now_us, struct ch_error *err)
+static bool verify_chain(X509 *certificate, const struct vault_operators *operators, int64_t now_us,
+			 struct ch_error *err)
 {
 	CH_AUTO(X509_STORE_CTX) context = X509_STORE_CTX_new();
 
-	if (!context || X509_STORE_CTX_init(context, operators_ca, certificate, NULL) != 1)
+	if (!context || X509_STORE_CTX_init(context, operators->ca, certificate, NULL) != 1)
 		return ch_fail_openssl(err, CH_INTERNAL, "officer's certificate");
 	X509_STORE_CTX_set_time(context, 0, (time_t)(now_us / CH_SECOND));
 	if (X509_verify_cert(context) != 1)
 		return ch_fail(err, CH_DENIED, "officer's certificate: %s",
 			       X509_verify_cert_error_string(X509_STORE_CTX_get_error(context)));
-	return true;
+	if (!operators->lists || ch_trust_accepts(operators->lists, certificate, err))
+		return true;
+	err->code = CH_DENIED;
+	return ch_fail_in(err, "officer's");
 }
 
 static bool check_key(EVP_PKEY *key, const char *name, struct ch_error *err)
@@ -72,28 +77,14 @@ static bool check_key(EVP_PKEY *key, const char *name, struct ch_error *err)
 		       RSA_BITS_MIN);
 }
 
-static bool public_key_digest(X509 *certificate, uint8_t digest[64], struct ch_error *err)
-{
-	unsigned char *der = NULL;
-	int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
-	size_t digest_size;
-	bool done;
-
-	if (size <= 0)
-		return ch_fail_openssl(err, CH_INTERNAL, "officer's public key");
-	done = ch_digest("sha256", ch_view(der, (size_t)size), digest, &digest_size, err);
-	OPENSSL_free(der);
-	return done;
-}
-
 /* The quorum names people and pins their keys: an operators' CA alone cannot make an officer of it. */
 static bool find_officer(X509 *certificate, const struct ch_operator *named,
 			 const struct vault_quorum *quorum, const struct vault_officer **officer,
 			 struct ch_error *err)
 {
-	uint8_t digest[64];
+	uint8_t digest[32];
 
-	if (!public_key_digest(certificate, digest, err))
+	if (!ch_operator_key_sha256(certificate, digest, err))
 		return false;
 	for (size_t i = 0; i < quorum->count; i++) {
 		*officer = &quorum->officers[i];
@@ -110,12 +101,12 @@ static bool find_officer(X509 *certificate, const struct ch_operator *named,
 }
 
 static bool identify(X509 *certificate, const char *tenant, int64_t now_us, const struct vault_quorum *quorum,
-		     X509_STORE *operators_ca, const struct vault_officer **officer, struct ch_error *err)
+		     const struct vault_operators *operators, const struct vault_officer **officer,
+		     struct ch_error *err)
 {
 	struct ch_operator named;
 
-	if (!verify_chain(certificate, operators_ca, now_us, err) ||
-	    !ch_operator_read(certificate, &named, err))
+	if (!verify_chain(certificate, operators, now_us, err) || !ch_operator_read(certificate, &named, err))
 		return false;
 	if (!(named.roles & CH_ROLE_OFFICER))
 		return ch_fail(err, CH_DENIED, "operator '%s' is no officer", named.name);
@@ -147,13 +138,13 @@ static bool verify_signature(X509 *certificate, struct ch_view document, struct 
 
 bool vault_approval_verify(struct ch_view document, struct ch_view certificate, struct ch_view signature,
 			   const char *tenant, int64_t now_us, const struct vault_quorum *quorum,
-			   X509_STORE *operators_ca, const struct vault_officer **officer,
+			   const struct vault_operators *operators, const struct vault_officer **officer,
 			   const char **reason, struct ch_error *err)
 {
 	CH_AUTO(X509) decoded = NULL;
 
 	if (!ch_certificate_read(certificate, &decoded, err) ||
-	    !identify(decoded, tenant, now_us, quorum, operators_ca, officer, err))
+	    !identify(decoded, tenant, now_us, quorum, operators, officer, err))
 		return refuse(reason, "approval-officer");
 	if (!verify_signature(decoded, document, signature, (*officer)->name, err))
 		return refuse(reason, "approval-signature");
@@ -199,7 +190,7 @@ static bool is_new(const struct vault_officer *const *counted, size_t count,
 
 /* How many officers signed; the first signature that counts for nothing says why in *first_why. */
 static size_t count_officers(const struct vault_approval_ask *ask, const struct vault_action *action,
-			     const struct vault_quorum *quorum, X509_STORE *operators_ca,
+			     const struct vault_quorum *quorum, const struct vault_operators *operators,
 			     struct ch_buffer *names, const char **first_reason, struct ch_error *first_why)
 {
 	const struct vault_officer *counted[VAULT_OFFICERS_CAP];
@@ -213,7 +204,7 @@ static size_t count_officers(const struct vault_approval_ask *ask, const struct 
 		if (!vault_approval_verify(ch_view_of(&action->document),
 					   ch_view_of(&action->approvals[i].certificate),
 					   ch_view_of(&action->approvals[i].signature), ask->tenant,
-					   ask->now_us, quorum, operators_ca, &officer, &reason, &why)) {
+					   ask->now_us, quorum, operators, &officer, &reason, &why)) {
 			if (!*first_reason) {
 				*first_reason = reason;
 				*first_why = why;
@@ -229,8 +220,8 @@ static size_t count_officers(const struct vault_approval_ask *ask, const struct 
 }
 
 bool vault_approvals_check(const struct vault_approval_ask *ask, const struct vault_action *action,
-			   const struct vault_quorum *quorum, X509_STORE *operators_ca, char **names,
-			   const char **reason, struct ch_error *err)
+			   const struct vault_quorum *quorum, const struct vault_operators *operators,
+			   char **names, const char **reason, struct ch_error *err)
 {
 	uint32_t required = vault_approvals_required(quorum, ask->required);
 	CH_AUTO(ch_action) document = CH_NONE;
@@ -252,7 +243,7 @@ bool vault_approvals_check(const struct vault_approval_ask *ask, const struct va
 		return refuse(reason, "approval-expired");
 
 	/* 3. Enough distinct officers signed it. */
-	count = count_officers(ask, action, quorum, operators_ca, &approvers, &first_reason, &first_why);
+	count = count_officers(ask, action, quorum, operators, &approvers, &first_reason, &first_why);
 	if (count < required && first_reason) {
 		if (err)
 			*err = first_why;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * handlers.c: actions and quorums on the bus: proposed by daemons and operators, approved by officers,
- * listed; a quorum changed by the old one. Rows of the dispatch table (vault.c).
+ * listed; a quorum changed by the old one. Rows of the dispatch table (peers.c).
  */
 #include "action_store.h"
 #include "approval.h"
@@ -15,6 +15,8 @@
 #define VALID_DEFAULT CH_DAY
 #define VALID_MIN     CH_MINUTE
 #define VALID_CAP     (7 * CH_DAY)
+#define PERSON_CAP    128
+#define CONTENT_CAP   (1024 * 1024)
 #define REUSE_LEFT    (10 * CH_MINUTE) /* an equal action with less time left is not answered again */
 
 static bool answer_action(struct vault *vault, const char *tenant, const char *id, ProtobufCMessage **reply,
@@ -23,7 +25,7 @@ static bool answer_action(struct vault *vault, const char *tenant, const char *i
 	Chancery__ActionReply *answer;
 	Chancery__Action *message;
 
-	if (!vault_action_message(vault, tenant, id, &message, err))
+	if (!vault_action_message(vault, tenant, id, true, &message, err))
 		return false;
 	answer = CH_PROTO_NEW(Chancery__ActionReply, chancery__action_reply__init);
 	answer->action = message;
@@ -74,8 +76,8 @@ static bool take_ask(struct vault *vault, const Chancery__ProposeActionRequest *
 	if (ask->n_fields > CH_ACTION_FIELDS_CAP)
 		return ch_fail(err, CH_INVALID, "%zu fields, at most %d allowed", ask->n_fields,
 			       CH_ACTION_FIELDS_CAP);
-	if (strlen(ask->proposed_by) > 128)
-		return ch_fail(err, CH_INVALID, "proposed_by is over 128 octets");
+	if (strlen(ask->proposed_by) > PERSON_CAP || strlen(ask->proposed_from) > PERSON_CAP)
+		return ch_fail(err, CH_INVALID, "proposed_by or proposed_from is over %d octets", PERSON_CAP);
 	action->kind = ask->kind;
 	new_id(action->id);
 	snprintf(action->tenant, sizeof(action->tenant), "%s", tenant);
@@ -88,6 +90,38 @@ static bool take_ask(struct vault *vault, const Chancery__ProposeActionRequest *
 	return true;
 }
 
+/* An operator's identity is the person; a daemon says for whom it asks, and from which address they came. */
+static void take_proposer(const struct ch_bus_request *request, struct ch_action *action)
+{
+	const Chancery__ProposeActionRequest *ask = (const Chancery__ProposeActionRequest *)request->payload;
+	bool person = strcmp(request->sender->service, "operator") == 0;
+
+	action->proposed_by = ch_strdup(person ? request->sender->instance : ask->proposed_by);
+	action->proposed_from = ch_strdup(person ? request->address : ask->proposed_from);
+	action->proposed_through = ch_format("%s/%s", request->sender->service, request->sender->instance);
+}
+
+/* What officers are shown are the octets that the document names. */
+static bool check_content(const Chancery__ProposeActionRequest *ask, const struct ch_action *action,
+			  struct ch_error *err)
+{
+	const char *named = ch_action_value(action, "tbs-sha256");
+	CH_AUTO(ch_string) text = NULL;
+	uint8_t digest[64];
+	size_t size;
+
+	if (!ask->content.len)
+		return true; /* an officer's tool then has nothing to show, and does not sign */
+	if (ask->content.len > CONTENT_CAP)
+		return ch_fail(err, CH_TOO_LARGE, "content of %zu octets, at most %d allowed",
+			       ask->content.len, CONTENT_CAP);
+	if (!ch_digest("sha256", ch_view(ask->content.data, ask->content.len), digest, &size, err))
+		return false;
+	text = ch_hex(ch_view(digest, size));
+	return (named && strcmp(named, text) == 0) ||
+	       ch_fail(err, CH_INVALID, "the content's SHA-256 is %s, not the document's tbs-sha256", text);
+}
+
 static bool store_proposed(struct vault *vault, const struct ch_bus_request *request,
 			   const struct ch_action *action, struct ch_view fields_sha256, struct ch_error *err)
 {
@@ -97,14 +131,24 @@ static bool store_proposed(struct vault *vault, const struct ch_bus_request *req
 					  .expires_us = action->expires_us };
 	const struct ch_audit_detail details[] = {
 		{ "action", ch_action_kind_name(action->kind) },
-		{ "proposed_by", ask->proposed_by },
+		{ "proposed_by", action->proposed_by },
+		{ "proposed_from", action->proposed_from },
+		{ "through", action->proposed_through },
 	};
+	const struct ch_audit_event event = { .type = "action.proposed",
+					      .actor = vault_person(request, action->proposed_by),
+					      .subject = action->id,
+					      .details = details,
+					      .detail_count = CH_COUNT(details) };
 
 	memcpy(stored.id, action->id, sizeof(stored.id));
 	memcpy(stored.tenant, action->tenant, sizeof(stored.tenant));
-	stored.proposed_by = ch_strdup(ask->proposed_by[0] ? ask->proposed_by : request->sender->instance);
+	stored.proposed_by =
+		ch_strdup(action->proposed_by[0] ? action->proposed_by : request->sender->instance);
+	if (ask->content.len)
+		stored.content = ch_bytes_copy(ch_view(ask->content.data, ask->content.len));
 	return ch_action_format(action, &stored.document, err) &&
-	       vault_record(vault, request, "action.proposed", action->id, details, CH_COUNT(details), err) &&
+	       vault_record_for(vault, request, &event, err) &&
 	       store_insert_action(vault->db, &stored, fields_sha256, err);
 }
 
@@ -122,14 +166,20 @@ bool vault_handle_propose_action(void *state, const struct ch_bus_request *reque
 	bool found;
 
 	/* 1. A document that can be written, for officers who exist. */
-	if (!tenant_of(request, &tenant, err) || !take_ask(vault, ask, tenant, &action, err) ||
-	    !ch_action_format(&action, &document, err) || !vault_quorum_load(vault, tenant, &quorum, err) ||
-	    !fields_digest(&action, digest, err))
+	if (!tenant_of(request, &tenant, err) || !take_ask(vault, ask, tenant, &action, err))
+		return false;
+	take_proposer(request, &action);
+	if (!ch_action_format(&action, &document, err) || !check_content(ask, &action, err) ||
+	    !vault_quorum_load(vault, tenant, &quorum, err) || !fields_digest(&action, digest, err) ||
+	    !vault_action_describe(vault, &action, err))
 		return false;
 
 	/* 2. The same that is open already, else a new one. */
 	if (!store_find_open_action(vault->db, tenant, ch_view(digest, 32), action.created_us + REUSE_LEFT,
 				    id, &found, err) ||
+	    (found && ask->content.len &&
+	     !store_add_action_content(vault->db, tenant, id, ch_view(ask->content.data, ask->content.len),
+				       err)) ||
 	    (!found && !store_proposed(vault, request, &action, ch_view(digest, 32), err)))
 		return false;
 	return answer_action(vault, tenant, found ? id : action.id, reply, err);
@@ -153,16 +203,24 @@ static bool store_approved(struct vault *vault, const struct ch_bus_request *req
 			   struct ch_error *err)
 {
 	const Chancery__ApproveActionRequest *ask = (const Chancery__ApproveActionRequest *)request->payload;
+	CH_AUTO(ch_string) through = ch_format("%s/%s", request->sender->service, request->sender->instance);
 	const struct ch_audit_detail details[] = {
 		{ "action", ch_action_kind_name((Chancery__ActionKind)stored->kind) },
 		{ "officer", officer->name },
+		{ "through", through },
 	};
+	/* Who signed it did it, whoever brought the signature. */
+	const struct ch_audit_event event = { .type = "action.approved",
+					      .actor = officer->name,
+					      .subject = stored->id,
+					      .details = details,
+					      .detail_count = CH_COUNT(details) };
 
 	return store_insert_approval(vault->db, stored->tenant, stored->id, officer->name,
 				     ch_view(ask->approval->certificate.data, ask->approval->certificate.len),
 				     ch_view(ask->approval->signature.data, ask->approval->signature.len),
 				     ch_clock_now_us(vault->clock), err) &&
-	       vault_record(vault, request, "action.approved", stored->id, details, CH_COUNT(details), err);
+	       vault_record_for(vault, request, &event, err);
 }
 
 bool vault_handle_approve_action(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
@@ -193,7 +251,7 @@ bool vault_handle_approve_action(void *state, const struct ch_bus_request *reque
 	if (!vault_approval_verify(ch_view_of(&action.document),
 				   ch_view(ask->approval->certificate.data, ask->approval->certificate.len),
 				   ch_view(ask->approval->signature.data, ask->approval->signature.len),
-				   tenant, ch_clock_now_us(vault->clock), &quorum, vault->policy.operators_ca,
+				   tenant, ch_clock_now_us(vault->clock), &quorum, &vault->policy.operators,
 				   &officer, &reason, err))
 		return refuse_approval(vault, request, stored.id, reason, err);
 
@@ -216,52 +274,22 @@ bool vault_handle_get_action(void *state, const struct ch_bus_request *request, 
 	return tenant_of(request, &tenant, err) && answer_action(state, tenant, ask->action_id, reply, err);
 }
 
-static void free_ids(char **ids, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		free(ids[i]);
-	free(ids);
-}
-
-static bool add_actions(struct vault *vault, const char *tenant, const char *state, char **ids, size_t count,
-			Chancery__ListActionsReply *answer, struct ch_error *err)
-{
-	answer->actions = ch_alloc_pointers(count);
-	for (size_t i = 0; i < count; i++) {
-		Chancery__Action *message;
-
-		if (!vault_action_message(vault, tenant, ids[i], &message, err))
-			return false;
-		if (state[0] && strcmp(message->state, state) != 0)
-			chancery__action__free_unpacked(message, NULL);
-		else
-			answer->actions[answer->n_actions++] = message;
-	}
-	return true;
-}
-
 bool vault_handle_list_actions(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
 			       struct ch_error *err)
 {
 	const Chancery__ListActionsRequest *ask = (const Chancery__ListActionsRequest *)request->payload;
 	Chancery__ListActionsReply *answer;
-	struct vault *vault = state;
 	const char *tenant;
-	char **ids = NULL;
-	size_t count = 0;
-	bool listed;
 
-	if (!tenant_of(request, &tenant, err) ||
-	    !store_list_actions(vault->db, tenant, ch_clock_now_us(vault->clock), &ids, &count, err))
+	if (!tenant_of(request, &tenant, err))
 		return false;
 	answer = CH_PROTO_NEW(Chancery__ListActionsReply, chancery__list_actions_reply__init);
-	listed = add_actions(vault, tenant, ask->state, ids, count, answer, err);
-	free_ids(ids, count);
-	if (listed)
-		*reply = &answer->base;
-	else
+	if (!vault_action_messages(state, tenant, ask->state, answer, err)) {
 		chancery__list_actions_reply__free_unpacked(answer, NULL);
-	return listed;
+		return false;
+	}
+	*reply = &answer->base;
+	return true;
 }
 
 /* --- the quorum --- */

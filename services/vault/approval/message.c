@@ -33,19 +33,11 @@ static size_t approvers(struct vault *vault, const struct stored_action *stored,
 		if (vault_approval_verify(ch_view_of(&action->document),
 					  ch_view_of(&action->approvals[i].certificate),
 					  ch_view_of(&action->approvals[i].signature), stored->tenant,
-					  ch_clock_now_us(vault->clock), quorum, vault->policy.operators_ca,
+					  ch_clock_now_us(vault->clock), quorum, &vault->policy.operators,
 					  &officer, &reason, &ignored))
 			(*names)[count++] = ch_strdup(officer->name);
 	}
 	return count;
-}
-
-static const char *field_of(const struct ch_action *document, const char *name)
-{
-	for (size_t i = 0; i < document->field_count; i++)
-		if (strcmp(document->fields[i].name, name) == 0)
-			return document->fields[i].value;
-	return NULL;
 }
 
 /* Of the quorum, or of the key that it is about, where that wants more: what will be asked when it is used.
@@ -60,7 +52,7 @@ static uint32_t required_of(struct vault *vault, const struct stored_action *sto
 	const char *key_id;
 
 	if (!ch_action_read(ch_view_of(&action->document), &document, &ignored) ||
-	    !(key_id = field_of(&document, "key")) ||
+	    !(key_id = ch_action_value(&document, "key")) ||
 	    !vault_keys_get(vault->keys, key_id, false, &key, &ignored))
 		return required;
 	if (strcmp(key->tenant, stored->tenant) == 0)
@@ -70,7 +62,7 @@ static uint32_t required_of(struct vault *vault, const struct stored_action *sto
 }
 
 static void fill_message(struct vault *vault, const struct stored_action *stored,
-			 const struct vault_action *action, const struct vault_quorum *quorum,
+			 const struct vault_action *action, const struct vault_quorum *quorum, bool content,
 			 Chancery__Action *message)
 {
 	struct ch_bytes document = ch_bytes_copy(ch_view_of(&action->document));
@@ -82,14 +74,19 @@ static void fill_message(struct vault *vault, const struct stored_action *stored
 	message->created_at_us = stored->created_us;
 	message->expires_at_us = stored->expires_us;
 	message->proposed_by = ch_strdup(stored->proposed_by);
+	if (content) {
+		struct ch_bytes copy = ch_bytes_copy(ch_view_of(&stored->content));
+
+		message->content = (ProtobufCBinaryData){ .len = copy.size, .data = copy.data };
+	}
 	message->approvals_required = required_of(vault, stored, action, quorum);
 	message->n_approved_by = approvers(vault, stored, action, quorum, &message->approved_by);
 	message->state = ch_strdup(state_of(stored, message->n_approved_by, message->approvals_required,
 					    ch_clock_now_us(vault->clock)));
 }
 
-bool vault_action_message(struct vault *vault, const char *tenant, const char *id, Chancery__Action **message,
-			  struct ch_error *err)
+bool vault_action_message(struct vault *vault, const char *tenant, const char *id, bool content,
+			  Chancery__Action **message, struct ch_error *err)
 {
 	CH_AUTO(stored_action) stored = CH_NONE;
 	CH_AUTO(vault_action) action = CH_NONE;
@@ -99,6 +96,29 @@ bool vault_action_message(struct vault *vault, const char *tenant, const char *i
 	    !vault_quorum_load(vault, tenant, &quorum, err))
 		return false;
 	*message = CH_PROTO_NEW(Chancery__Action, chancery__action__init);
-	fill_message(vault, &stored, &action, &quorum, *message);
+	fill_message(vault, &stored, &action, &quorum, content, *message);
+	return true;
+}
+
+bool vault_action_messages(struct vault *vault, const char *tenant, const char *state,
+			   Chancery__ListActionsReply *answer, struct ch_error *err)
+{
+	CH_AUTO(listed_actions) list = CH_NONE;
+	struct vault_quorum quorum = CH_NONE;
+
+	if (!store_list_actions(vault->db, tenant, ch_clock_now_us(vault->clock), &list, err) ||
+	    (list.count && !vault_quorum_load(vault, tenant, &quorum, err)))
+		return false;
+	answer->actions = ch_alloc_pointers(list.count);
+	for (size_t i = 0; i < list.count; i++) {
+		const struct listed_action *item = &list.items[i];
+		Chancery__Action *message = CH_PROTO_NEW(Chancery__Action, chancery__action__init);
+
+		fill_message(vault, &item->stored, &item->action, &quorum, false, message);
+		if (state[0] && strcmp(message->state, state) != 0)
+			chancery__action__free_unpacked(message, NULL);
+		else
+			answer->actions[answer->n_actions++] = message;
+	}
 	return true;
 }

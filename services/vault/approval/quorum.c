@@ -6,8 +6,10 @@
 #include "action_store.h"
 #include "approval.h"
 
+#include "marks.h"
 #include "policy.h"
 #include "vault.h"
+#include "unpack/unpack.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -122,7 +124,7 @@ static struct ch_bytes encode(const struct vault_quorum *quorum)
 
 static bool decode(struct ch_view encoded, struct vault_quorum *quorum, struct ch_error *err)
 {
-	Chancery__Quorum *message = chancery__quorum__unpack(NULL, encoded.size, encoded.data);
+	Chancery__Quorum *message = (Chancery__Quorum *)ch_unpack(&chancery__quorum__descriptor, encoded);
 	bool read;
 
 	if (!message)
@@ -144,10 +146,25 @@ bool vault_quorum_save(struct vault *vault, const char *tenant, const struct vau
 	return decode(ch_view_of(&encoded), &again, err) &&
 	       vault_seal_make(vault, SEAL_DOMAIN, ch_view_of(&content), seal, err) &&
 	       store_put_quorum(vault->db, tenant, old, quorum->version, ch_view_of(&encoded),
-				ch_view(seal, sizeof(seal)), err);
+				ch_view(seal, sizeof(seal)), err) &&
+	       vault_mark_raise_number(vault, VAULT_MARK_QUORUM, tenant, quorum->version, err);
 }
 
 /* --- loading --- */
+
+static bool refuse_old(struct vault *vault, const char *tenant, uint64_t version, struct ch_error *err)
+{
+	CH_AUTO(ch_string) content = ch_format("quorum/%s/%llu", tenant, (unsigned long long)version);
+
+	ch_fail(err, CH_DENIED,
+		"quorum of tenant '%s' was changed outside the vault: version %llu was replaced before",
+		tenant, (unsigned long long)version);
+	if (vault_seal_first_sight(vault, ch_view_text(content))) {
+		vault_note_alert(vault, tenant, tenant, "quorum-old", err->message);
+		vault_marks_wake(vault->marks); /* or an HSM is wrong: then that is told too */
+	}
+	return false;
+}
 
 bool vault_quorum_load(struct vault *vault, const char *tenant, struct vault_quorum *quorum,
 		       struct ch_error *err)
@@ -156,7 +173,11 @@ bool vault_quorum_load(struct vault *vault, const char *tenant, struct vault_quo
 	CH_AUTO(ch_string) name = ch_format("quorum/%s", tenant);
 	/* A row is one of before only where a newer one was seen before this one was read: officers may
 	 * change it at any moment. */
-	uint64_t known = vault_seal_highest(vault, name);
+	uint64_t known = vault_seal_highest(vault, name), marked;
+
+	if (!vault_mark_read_number(vault, VAULT_MARK_QUORUM, tenant, &marked, err))
+		return ch_fail_in(err, "quorum of tenant '%s'", tenant);
+	known = marked > known ? marked : known;
 
 	if (!store_find_quorum(vault->db, tenant, &encoded, &seal, err)) {
 		if (err->code == CH_NOT_FOUND)
@@ -173,10 +194,28 @@ bool vault_quorum_load(struct vault *vault, const char *tenant, struct vault_quo
 	if (!decode(ch_view_of(&encoded), quorum, err))
 		return false;
 	if (quorum->version < known)
-		return ch_fail(err, CH_DENIED,
-			       "quorum of tenant '%s' was changed outside the vault: version %llu was "
-			       "replaced before",
-			       tenant, (unsigned long long)quorum->version);
+		return refuse_old(vault, tenant, quorum->version, err);
 	vault_seal_saw(vault, name, quorum->version);
+	if (quorum->version != marked)
+		return vault_mark_raise_number(vault, VAULT_MARK_QUORUM, tenant, quorum->version, err);
+	vault_mark_seen_number(vault, VAULT_MARK_QUORUM, tenant, marked);
+	return true;
+}
+
+bool vault_quorum_sealed_version(struct vault *vault, const char *tenant, uint64_t *version,
+				 struct ch_error *err)
+{
+	CH_AUTO(ch_bytes) encoded = CH_NONE, seal = CH_NONE, content = CH_NONE;
+	struct vault_quorum quorum;
+
+	*version = 0;
+	if (!store_find_quorum(vault->db, tenant, &encoded, &seal, err))
+		return err->code == CH_NOT_FOUND;
+	content = sealed_content(tenant, ch_view_of(&encoded));
+	if (!vault_seal_check(vault, SEAL_DOMAIN, ch_view_of(&content), ch_view_of(&seal), err))
+		return err->code == CH_DENIED;
+	if (!decode(ch_view_of(&encoded), &quorum, err))
+		return false;
+	*version = quorum.version;
 	return true;
 }

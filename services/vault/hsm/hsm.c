@@ -2,7 +2,7 @@
 /*
  * hsm.c: items of work and the HSM that does each: least in flight, another one when a worker refuses or is
  * lost, an error only when none can or the deadline passed. sign.c and keys are its callers; workers are
- * hsm_process.c's.
+ * hsm_process.c's, the pool itself is hsm_pool.c's.
  */
 #include "hsm.h"
 
@@ -11,36 +11,41 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 #include <utlist.h>
 
 #define LOST_WORKERS_CAP 5 /* an item that was on this many lost workers may be what kills them */
-#define HANG_US          (2 * CH_SECOND)
-#define LATE_US          (150 * CH_MILLISECOND)
 
 /* --- running items --- */
 
 void hsm_run(struct hsm_pool *pool, struct hsm_item *items, size_t count)
 {
-	struct hsm_batch batch = { .done = PTHREAD_COND_INITIALIZER, .left = count };
+	struct hsm_batch batch = { .changed = PTHREAD_COND_INITIALIZER, .left = count };
 
 	pthread_mutex_lock(&pool->lock);
 	for (size_t i = 0; i < count; i++) {
 		items[i].batch = &batch;
 		items[i].refused_by = 0;
+		items[i].hsm_code = CH_OK;
 		items[i].lost = 0;
+		items[i].queued_at = NULL;
 		items[i].check_of = NULL;
 		memset(items[i].trips, 0, sizeof(items[i].trips));
 		hsm_assign(pool, &items[i]);
 	}
 	hsm_flush_all(pool);
-	while (batch.left)
-		pthread_cond_wait(&batch.done, &pool->lock);
+	while (batch.left) {
+		if (batch.answered) {
+			hsm_verify_answered(pool, &batch);
+			continue;
+		}
+		batch.sleeping = true;
+		pthread_cond_wait(&batch.changed, &pool->lock);
+		batch.sleeping = false;
+	}
 	pthread_mutex_unlock(&pool->lock);
-	pthread_cond_destroy(&batch.done);
+	pthread_cond_destroy(&batch.changed);
 }
 
 size_t hsm_trips_under_way(const struct hsm_item *item)
@@ -60,24 +65,45 @@ static void leave_behind(struct hsm_trip *trip)
 	trip->hsm = NULL;
 }
 
-static void finish(struct hsm_item *item)
+static void leave_all_behind(struct hsm_item *item)
 {
 	for (size_t i = 0; i < CH_COUNT(item->trips); i++)
 		if (item->trips[i].hsm)
 			leave_behind(&item->trips[i]);
+}
+
+/* A thread that is awake looks for itself. */
+static void wake_batch(struct hsm_batch *batch)
+{
+	if (batch->sleeping)
+		pthread_cond_signal(&batch->changed);
+}
+
+void hsm_finish(struct hsm_item *item)
+{
+	leave_all_behind(item);
 	if (item->check_of)
 		hsm_check_done(item);
 	else if (--item->batch->left == 0)
-		pthread_cond_signal(&item->batch->done);
+		wake_batch(item->batch);
+}
+
+/* With whom to begin among equally busy HSMs. Not by turns: a caller that does two things each time (a mark
+ * is read, then a signature is made) would do each of them at the same HSM for ever. Knuth's MMIX generator.
+ */
+static size_t any_hsm(struct hsm_pool *pool)
+{
+	pool->dice = pool->dice * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (size_t)(pool->dice >> 33) % pool->count;
 }
 
 struct hsm *hsm_choose(struct hsm_pool *pool, unsigned allowed, bool only_closed)
 {
+	size_t first = any_hsm(pool);
 	struct hsm *best = NULL;
 
-	pool->turn++;
 	for (size_t i = 0; i < pool->count; i++) {
-		struct hsm *hsm = &pool->hsms[(i + pool->turn) % pool->count];
+		struct hsm *hsm = &pool->hsms[(i + first) % pool->count];
 		bool closed = hsm->breaker.state == HSM_BREAKER_CLOSED, best_closed;
 
 		if (!(allowed & 1u << hsm->index) || hsm->state != HSM_UP || hsm->disabled ||
@@ -85,7 +111,7 @@ struct hsm *hsm_choose(struct hsm_pool *pool, unsigned allowed, bool only_closed
 			continue;
 		best_closed = best && best->breaker.state == HSM_BREAKER_CLOSED;
 		if (!best || closed > best_closed ||
-		    (closed == best_closed && hsm->in_flight_count < best->in_flight_count))
+		    (closed == best_closed && hsm_load(hsm) < hsm_load(best)))
 			best = hsm;
 	}
 	return best;
@@ -115,7 +141,7 @@ void hsm_send(struct hsm *hsm, struct hsm_item *item)
 	set_in_flight(hsm, hsm->in_flight_count + 1);
 }
 
-static bool may_come_up(const struct hsm_pool *pool, unsigned allowed)
+bool hsm_may_come_up(const struct hsm_pool *pool, unsigned allowed)
 {
 	for (size_t i = 0; i < pool->count; i++)
 		if ((allowed & 1u << i) && !pool->hsms[i].halted && !pool->hsms[i].disabled)
@@ -136,7 +162,7 @@ static void fail_unservable(struct hsm_pool *pool, struct hsm_item *item)
 			hsm->last_error);
 	else if (!item->refused_by)
 		ch_fail(&item->err, CH_UNAVAILABLE, "no configured HSM holds the key");
-	finish(item);
+	hsm_finish(item);
 }
 
 /* Without those that said that they do not have its key, where another may. */
@@ -149,16 +175,27 @@ static unsigned without_absent(struct hsm_pool *pool, const struct hsm_item *ite
 	return allowed & ~hsm_absent_bits(&pool->absent, sign->key_id, ch_monotonic_us());
 }
 
+/* An HSM that signed wrong gets nothing that would leave unverified, and judges no seal. */
+static unsigned without_wrong(const struct hsm_pool *pool, const struct hsm_item *item, unsigned allowed)
+{
+	bool matters = item->request->mac || (item->request->sign && !item->verify);
+
+	for (size_t i = 0; i < pool->count && matters; i++)
+		if (pool->hsms[i].breaker.is_wrong)
+			allowed &= ~(1u << i);
+	return allowed;
+}
+
 void hsm_assign(struct hsm_pool *pool, struct hsm_item *item)
 {
-	unsigned allowed = item->allowed & ~item->refused_by;
+	unsigned allowed = without_wrong(pool, item, item->allowed & ~item->refused_by);
 	struct hsm *hsm = hsm_choose(pool, without_absent(pool, item, allowed), false);
 
 	if (!hsm)
 		hsm = hsm_choose(pool, allowed, false);
 	if (hsm)
-		hsm_send(hsm, item);
-	else if (may_come_up(pool, allowed))
+		hsm_enqueue(hsm, item);
+	else if (hsm_may_come_up(pool, allowed))
 		DL_APPEND(pool->waiting, item);
 	else
 		fail_unservable(pool, item);
@@ -218,10 +255,20 @@ static void take_out(struct hsm *hsm, struct hsm_trip *trip)
 		free(trip);
 }
 
+/* What an HSM that is well answers of itself: another may have the key, or the mechanism. */
+static bool is_honest(uint32_t code)
+{
+	return code == CH_OK || code == CH_NOT_FOUND || code == CH_UNSUPPORTED;
+}
+
+/* A worker says what it pleases: none of its errors is a verdict of the vault's on what was asked. */
 static void error_of_reply(const struct hsm *hsm, const Chancery__HsmReply *reply, struct ch_error *err)
 {
-	ch_fail(err, (enum ch_code)reply->code, "HSM '%s': %s", hsm->config->name, reply->message);
-	err->retryable = reply->retryable;
+	bool honest = is_honest(reply->code);
+
+	ch_fail(err, honest ? (enum ch_code)reply->code : CH_UNAVAILABLE, "HSM '%s': %s", hsm->config->name,
+		reply->message);
+	err->retryable = !honest || reply->retryable;
 }
 
 static void note_signature(struct hsm *hsm, const struct hsm_item *item)
@@ -233,10 +280,9 @@ static void note_signature(struct hsm *hsm, const struct hsm_item *item)
 		ch_metric_add(hsm->signatures_metric, 1);
 }
 
-/* An answer like "no such key" comes from an HSM that is well. */
 static void tell_breaker(struct hsm *hsm, const Chancery__HsmReply *reply)
 {
-	bool failed = reply->code == CH_UNAVAILABLE || reply->code == CH_INTERNAL;
+	bool failed = !is_honest(reply->code);
 	int64_t now = ch_monotonic_us();
 
 	if (failed ? hsm_breaker_failure(&hsm->breaker, now) : hsm_breaker_success(&hsm->breaker, now))
@@ -245,6 +291,7 @@ static void tell_breaker(struct hsm *hsm, const Chancery__HsmReply *reply)
 
 static void note_error(struct hsm *hsm, struct hsm_item *item, const Chancery__HsmReply *reply)
 {
+	item->hsm_code = !item->refused_by || item->hsm_code == reply->code ? reply->code : CH_UNAVAILABLE;
 	error_of_reply(hsm, reply, &item->err);
 	item->refused_by |= 1u << hsm->index;
 	if (item->request->sign && reply->code == CH_NOT_FOUND)
@@ -252,17 +299,35 @@ static void note_error(struct hsm *hsm, struct hsm_item *item, const Chancery__H
 				ch_monotonic_us());
 }
 
+/* One HSM alone does not end what others may do. For one that is not up it waits only where the error says
+ * that another may do it. */
+static bool goes_on(struct hsm_pool *pool, const struct hsm_item *item, bool retryable)
+{
+	unsigned left = item->allowed & ~item->refused_by;
+
+	return !item->once && left &&
+	       (retryable || hsm_trips_under_way(item) || hsm_choose(pool, left, false));
+}
+
 void hsm_reply(struct hsm *hsm, struct hsm_trip *trip, Chancery__HsmReply *reply)
 {
 	struct hsm_item *item = trip->item;
+	bool retryable = reply->retryable;
 
-	tell_breaker(hsm, reply);
 	take_out(hsm, trip);
+	tell_breaker(hsm, reply);
+	hsm_send_queued(hsm);
 	if (item && reply->code == CH_OK) {
 		note_signature(hsm, item);
 		item->reply = reply;
 		item->served_by = hsm->index;
-		finish(item);
+		if (item->verify) {
+			leave_all_behind(item);
+			DL_APPEND(item->batch->answered, item);
+			wake_batch(item->batch);
+		} else {
+			hsm_finish(item);
+		}
 		return;
 	}
 	if (item)
@@ -270,8 +335,8 @@ void hsm_reply(struct hsm *hsm, struct hsm_trip *trip, Chancery__HsmReply *reply
 	chancery__hsm_reply__free_unpacked(reply, NULL);
 	if (!item)
 		return; /* another HSM was faster, or its deadline has passed */
-	if (!item->err.retryable || item->once || !(item->allowed & ~item->refused_by)) {
-		finish(item);
+	if (!goes_on(hsm->pool, item, retryable)) {
+		hsm_finish(item);
 	} else if (!hsm_trips_under_way(item)) {
 		hsm_assign(hsm->pool, item);
 		hsm_flush_all(hsm->pool);
@@ -284,7 +349,7 @@ static void reassign_item(struct hsm *hsm, struct hsm_item *item)
 		ch_fail(&item->err, CH_UNAVAILABLE, "HSM '%s' was lost: %s", hsm->config->name,
 			hsm->last_error);
 		item->err.retryable = true;
-		finish(item);
+		hsm_finish(item);
 	} else if (!hsm_trips_under_way(item)) {
 		hsm_assign(hsm->pool, item);
 	}
@@ -304,14 +369,15 @@ void hsm_reassign(struct hsm *hsm)
 		else
 			free(trip);
 	}
+	hsm_requeue(hsm);
 	hsm_flush_all(hsm->pool);
 }
 
-static void expire(struct hsm_item *item, const char *where)
+void hsm_expire_item(struct hsm_item *item, const char *where)
 {
 	ch_fail(&item->err, CH_UNAVAILABLE, "deadline passed: %s", where);
 	item->err.retryable = true;
-	finish(item);
+	hsm_finish(item);
 }
 
 void hsm_expire(struct hsm_pool *pool, int64_t now_us)
@@ -325,12 +391,14 @@ void hsm_expire(struct hsm_pool *pool, int64_t now_us)
 			continue;
 		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what waits is a list with a head */
 		DL_DELETE(pool->waiting, item);
-		expire(item, "no HSM that holds the key came up in time");
+		hsm_expire_item(item, "no HSM that holds the key came up in time");
 	}
+	for (size_t i = 0; i < pool->count; i++)
+		hsm_expire_queued(&pool->hsms[i], now_us);
 	for (size_t i = 0; i < pool->count; i++)
 		DL_FOREACH_SAFE(pool->hsms[i].in_flight, trip, next_trip)
 	if (trip->item && trip->item->deadline_us <= now_us)
-		expire(trip->item, "the HSM did not answer in time");
+		hsm_expire_item(trip->item, "the HSM did not answer in time");
 }
 
 const char *hsm_hung(const struct hsm *hsm, int64_t now_us)
@@ -348,187 +416,4 @@ const char *hsm_hung(const struct hsm *hsm, int64_t now_us)
 			return "one of its sessions hangs";
 	}
 	return NULL;
-}
-
-/* --- the pool --- */
-
-static void make_metrics(struct hsm *hsm, struct ch_metrics *metrics, const char *labels)
-{
-	hsm->up_metric =
-		ch_metrics_gauge(metrics, "chancery_vault_hsm_up", "HSM serves (1) or not (0)", labels);
-	hsm->restarts_metric = ch_metrics_counter(metrics, "chancery_vault_hsm_restarts_total",
-						  "Times that the HSM's worker was started again", labels);
-	hsm->in_flight_metric = ch_metrics_gauge(metrics, "chancery_vault_hsm_in_flight",
-						 "Requests that the HSM has not answered yet", labels);
-	hsm->signatures_metric = ch_metrics_counter(metrics, "chancery_vault_hsm_signatures_total",
-						    "Signatures that the HSM made", labels);
-	hsm->pin_refused_metric =
-		ch_metrics_gauge(metrics, "chancery_vault_hsm_pin_refused",
-				 "The HSM refused its PIN and is not tried again (1)", labels);
-	hsm->sessions_metric = ch_metrics_gauge(metrics, "chancery_vault_hsm_sessions",
-						"Sessions that the HSM's worker has", labels);
-	hsm->breaker_metric =
-		ch_metrics_gauge(metrics, "chancery_vault_hsm_breaker",
-				 "The HSM's circuit breaker: closed (0), half-open (1), open (2)", labels);
-	hsm->hedged_metric = ch_metrics_counter(
-		metrics, "chancery_vault_hsm_hedged_total",
-		"Items that were also sent to another HSM because this one was late", labels);
-	hsm->enabled_metric =
-		ch_metrics_gauge(metrics, "chancery_vault_hsm_enabled",
-				 "The HSM is in use (1) or shut out for maintenance (0)", labels);
-	ch_metric_set(hsm->enabled_metric, 1);
-}
-
-static bool open_hsm(struct hsm_pool *pool, size_t index, struct ch_error *err)
-{
-	struct hsm *hsm = &pool->hsms[index];
-	CH_AUTO(ch_string) labels = ch_format("hsm=\"%s\"", pool->options.hsms[index].name);
-	struct ch_metrics *metrics = pool->options.metrics;
-
-	*hsm = (struct hsm){ .pool = pool, .index = index, .config = &pool->options.hsms[index], .fd = -1 };
-	if (metrics)
-		make_metrics(hsm, metrics, labels);
-	hsm->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (hsm->wake_fd < 0)
-		return ch_fail_errno(err, CH_INTERNAL, errno, "eventfd");
-	if (pthread_create(&hsm->thread, NULL, hsm_serve, hsm) != 0)
-		return ch_fail(err, CH_INTERNAL, "cannot start the thread of HSM '%s'", hsm->config->name);
-	return true;
-}
-
-bool hsm_pool_start(const struct hsm_pool_options *options, struct hsm_pool **pool, struct ch_error *err)
-{
-	struct hsm_pool *new;
-	bool opened = true;
-
-	if (options->count < 1 || options->count > HSM_MAX)
-		return ch_fail(err, CH_INVALID, "%zu HSMs configured, 1 to %d allowed", options->count,
-			       HSM_MAX);
-	new = ch_alloc(sizeof(*new));
-	new->options = *options;
-	new->options.hang_us = options->hang_us ? options->hang_us : HANG_US;
-	new->options.late_us = options->late_us ? options->late_us : LATE_US;
-	pthread_mutex_init(&new->lock, NULL);
-	pthread_cond_init(&new->changed, NULL);
-	pthread_mutex_lock(&new->lock); /* threads see a pool with all its HSMs */
-	new->count = options->count;
-	for (size_t i = 0; i < options->count && opened; i++) {
-		opened = open_hsm(new, i, err);
-		new->started += opened;
-	}
-	new->count = new->started;
-	pthread_mutex_unlock(&new->lock);
-	if (!opened) {
-		hsm_pool_stop(new);
-		return false;
-	}
-	*pool = new;
-	return true;
-}
-
-static void free_left_behind(struct hsm *hsm)
-{
-	struct hsm_trip *trip, *next;
-
-	DL_FOREACH_SAFE(hsm->in_flight, trip, next)
-	if (!trip->item)
-		free(trip);
-}
-
-void hsm_pool_stop(struct hsm_pool *pool)
-{
-	if (!pool)
-		return;
-	pthread_mutex_lock(&pool->lock);
-	pool->stopping = true;
-	pthread_mutex_unlock(&pool->lock);
-	for (size_t i = 0; i < pool->started; i++)
-		hsm_wake(&pool->hsms[i]);
-	for (size_t i = 0; i < pool->started; i++)
-		pthread_join(pool->hsms[i].thread, NULL);
-	for (size_t i = 0; i < pool->started; i++) { /* each thread may touch each HSM */
-		free_left_behind(&pool->hsms[i]);
-		close(pool->hsms[i].wake_fd);
-		ch_buffer_free(&pool->hsms[i].out);
-		hsm_reader_free(&pool->hsms[i].reader);
-	}
-	hsm_absent_free(&pool->absent);
-	pthread_cond_destroy(&pool->changed);
-	pthread_mutex_destroy(&pool->lock);
-	free(pool);
-}
-
-size_t hsm_pool_count(const struct hsm_pool *pool)
-{
-	return pool->options.count;
-}
-
-const char *hsm_pool_name(const struct hsm_pool *pool, size_t index)
-{
-	return pool->options.hsms[index].name;
-}
-
-static unsigned up_bits(const struct hsm_pool *pool)
-{
-	unsigned bits = 0;
-
-	for (size_t i = 0; i < pool->count; i++)
-		if (pool->hsms[i].state == HSM_UP && !pool->hsms[i].disabled)
-			bits |= 1u << i;
-	return bits;
-}
-
-unsigned hsm_pool_up(struct hsm_pool *pool)
-{
-	unsigned bits;
-
-	pthread_mutex_lock(&pool->lock);
-	bits = up_bits(pool);
-	pthread_mutex_unlock(&pool->lock);
-	return bits;
-}
-
-bool hsm_pool_wait_up(struct hsm_pool *pool, unsigned mask, int64_t timeout_us)
-{
-	struct timespec until;
-	bool all;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += (time_t)(timeout_us / CH_SECOND);
-	until.tv_nsec += (long)(timeout_us % CH_SECOND) * 1000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
-	pthread_mutex_lock(&pool->lock);
-	while (!(all = (up_bits(pool) & mask) == mask) && may_come_up(pool, mask & ~up_bits(pool)))
-		if (pthread_cond_timedwait(&pool->changed, &pool->lock, &until) == ETIMEDOUT)
-			break;
-	pthread_mutex_unlock(&pool->lock);
-	return all;
-}
-
-const char *hsm_state_name(enum hsm_state state)
-{
-	static const char *const names[] = { "starting", "up", "restarting", "down", "disabled" };
-
-	return names[state];
-}
-
-void hsm_pool_status(struct hsm_pool *pool, size_t index, struct hsm_status *status)
-{
-	struct hsm *hsm = &pool->hsms[index];
-
-	pthread_mutex_lock(&pool->lock);
-	*status = (struct hsm_status){ .name = hsm->config->name,
-				       .state = hsm->state,
-				       .enabled = !hsm->disabled,
-				       .breaker = hsm->breaker.state,
-				       .signatures = hsm->signatures,
-				       .in_flight = hsm->in_flight_count,
-				       .restarts = hsm->restarts,
-				       .sessions = hsm->sessions,
-				       .pid = hsm->pid };
-	memcpy(status->last_error, hsm->last_error, sizeof(status->last_error));
-	pthread_mutex_unlock(&pool->lock);
 }

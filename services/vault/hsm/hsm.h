@@ -11,11 +11,13 @@
 #include "conf/conf.h"
 #include "hsm.pb-c.h"
 #include "hsm_breaker.h"
+#include "hsm_lanes.h"
 #include "metrics/metrics.h"
 
 #include <sys/types.h>
 
-#define HSM_MAX 8
+#define HSM_MAX       8
+#define HSM_PORTS_MAX 16 /* of one HSM's network_ports */
 
 /* One item of the configuration's list `hsms`. */
 struct hsm_config {
@@ -26,8 +28,20 @@ struct hsm_config {
 	char *pin_file;
 	char *so_pin_file; /* only --init-hsms reads it */
 	int64_t sessions;
-	struct ch_conf_strings paths; /* what the module reads and writes */
+	struct ch_conf_strings paths;         /* what the module reads and writes */
+	bool network;                         /* the module may make IP sockets */
+	struct ch_conf_strings network_ports; /* TCP ports that it may connect to; none: all */
+	bool unix_sockets;                    /* the module may connect to Unix sockets */
+	char *listener; /* socket of who starts the workers, as `user`; NULL: the vault does, as itself */
+	char *user;     /* with `listener`: whose the token is */
 };
+
+/*
+ * What the tables cannot say: ports are numbers, and no HSM's `paths` hold the vault's own key or another
+ * HSM's PIN or paths. CH_INVALID. (hsm_config.c)
+ */
+CH_MUST_USE bool hsm_config_check(const struct hsm_config *hsms, size_t count, const char *identity_key,
+				  struct ch_error *err);
 
 struct hsm_pool;
 
@@ -37,6 +51,7 @@ enum hsm_change {
 	HSM_PIN_REFUSED, /* not tried again by itself */
 	HSM_WAS_DISABLED,
 	HSM_WAS_ENABLED,
+	HSM_SIGNED_WRONG, /* it gets no more to sign for a while */
 };
 
 struct hsm_pool_options {
@@ -47,7 +62,8 @@ struct hsm_pool_options {
 	int64_t hang_us; /* a worker that does not answer for this long is killed; 0: 2 s */
 	int64_t late_us; /* an item that waits so long for no good reason goes to another HSM too; 0: 150 ms
 			  */
-	int64_t keep_alive_us; /* a session that was idle for so long is checked; 0: never */
+	uint32_t weights[HSM_LANES]; /* of the lanes at each HSM; 0: 1 */
+	int64_t keep_alive_us;       /* a session that was idle for so long is checked; 0: never */
 	/* Told what becomes of an HSM, and how many are up then; from the pool's threads; may be NULL. */
 	void (*event)(void *state, const char *hsm, enum hsm_change change, const char *why, size_t up_count);
 	void *event_state;
@@ -64,6 +80,11 @@ size_t hsm_pool_count(const struct hsm_pool *pool);
 const char *hsm_pool_name(const struct hsm_pool *pool, size_t index);
 /* Bits of the HSMs that are up. */
 unsigned hsm_pool_up(struct hsm_pool *pool);
+/* Of those, the ones whose breaker is closed and that were not found wrong; where there is none, all that are
+ * up and were not. */
+unsigned hsm_pool_believed(struct hsm_pool *pool);
+/* What this HSM answered was found wrong by the caller (`why` names the HSM): as for a wrong signature. */
+void hsm_pool_wrong(struct hsm_pool *pool, size_t index, const char *why);
 /* Waits until all bits of `mask` are up, or none can be any more. False at the timeout. */
 CH_MUST_USE bool hsm_pool_wait_up(struct hsm_pool *pool, unsigned mask, int64_t timeout_us);
 
@@ -78,6 +99,9 @@ CH_MUST_USE bool hsm_pool_set_enabled(struct hsm_pool *pool, size_t index, bool 
 /* The HSM has this key now (it was copied there): it is asked again at once. */
 void hsm_pool_key_present(struct hsm_pool *pool, size_t index, const char *key_id);
 
+#define HSM_FLAPS   3               /* so many losses of a worker */
+#define HSM_FLAP_US (5 * CH_MINUTE) /* within so long: what is up now was not for long, and will not be */
+
 enum hsm_state { HSM_STARTING, HSM_UP, HSM_RESTARTING, HSM_DOWN, HSM_DISABLED };
 const char *hsm_state_name(enum hsm_state state);
 struct hsm_status {
@@ -87,7 +111,9 @@ struct hsm_status {
 	enum hsm_breaker_state breaker;
 	uint64_t signatures;
 	uint32_t in_flight;
+	uint32_t waiting[HSM_LANES]; /* for their turn */
 	uint32_t restarts;
+	bool flapping;
 	uint32_t sessions; /* of the worker that is or was up */
 	pid_t pid;
 	char last_error[256];
@@ -113,15 +139,24 @@ struct hsm_item {
 	bool once;                     /* not to be repeated when its worker is lost (key generation) */
 	int64_t limit_us;              /* how long it may take on one HSM; 0: the pool's hang_us */
 	int64_t deadline_us;           /* ch_monotonic_us */
+	enum hsm_lane lane;
+	/* Is the reply right? Asked by the thread that waits in hsm_run, without any lock, before the item is
+	 * done; where it says no, another HSM does the item again. NULL: it is taken as it is. */
+	bool (*verify)(void *state, const Chancery__HsmReply *reply, struct ch_error *err);
+	void *verify_state;
 
 	Chancery__HsmReply *reply; /* NULL: see err. Free with chancery__hsm_reply__free_unpacked */
 	size_t served_by;          /* which HSM replied */
-	struct ch_error err;
+	struct ch_error err;       /* of an HSM: CH_NOT_FOUND, CH_UNSUPPORTED, else CH_UNAVAILABLE */
+	uint32_t hsm_code; /* what each HSM that was asked answered, as it says; CH_UNAVAILABLE where they
+			    * differ */
 
 	/* The pool's own. */
 	struct hsm_trip trips[2]; /* a second one where the first is late */
 	unsigned refused_by;      /* HSMs that answered with an error that another may not give */
 	uint32_t lost;            /* workers that were lost with it */
+	struct hsm *queued_at;    /* in whose lanes it waits; NULL: in none */
+	int64_t queued_us;
 	struct hsm_batch *batch;
 	struct hsm *check_of; /* a status request of the pool itself, which no caller waits for */
 	struct hsm_item *prev, *next;

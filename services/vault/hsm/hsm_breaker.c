@@ -31,7 +31,7 @@ static bool open_it(struct hsm_breaker *breaker, int64_t now_us)
 bool hsm_breaker_success(struct hsm_breaker *breaker, int64_t now_us)
 {
 	breaker->failures = 0;
-	if (breaker->state == HSM_BREAKER_OPEN)
+	if (breaker->state == HSM_BREAKER_OPEN && !breaker->is_wrong)
 		breaker->probe_at_us = now_us;
 	if (breaker->state != HSM_BREAKER_HALF_OPEN)
 		return false;
@@ -54,9 +54,36 @@ bool hsm_breaker_late(struct hsm_breaker *breaker, int64_t now_us)
 	return breaker->state != HSM_BREAKER_OPEN && open_it(breaker, now_us);
 }
 
+bool hsm_breaker_wrong(struct hsm_breaker *breaker, int64_t now_us)
+{
+	bool was_open = breaker->state == HSM_BREAKER_OPEN;
+
+	if (breaker->is_wrong && was_open)
+		return false; /* what was sent before */
+	if (breaker->wrong_us == 0 ||
+	    now_us - breaker->wrong_at_us >= breaker->wrong_us + HSM_BREAKER_FORGIVEN_US)
+		breaker->wrong_us = HSM_BREAKER_WRONG_US;
+	else if (breaker->wrong_us <= HSM_BREAKER_WRONGEST_US / 2)
+		breaker->wrong_us *= 2;
+	else
+		breaker->wrong_us = HSM_BREAKER_WRONGEST_US;
+	breaker->openings += !was_open;
+	breaker->state = HSM_BREAKER_OPEN;
+	breaker->is_wrong = true;
+	breaker->wrong_at_us = now_us;
+	breaker->probe_at_us = now_us + breaker->wrong_us;
+	return true;
+}
+
+void hsm_breaker_right(struct hsm_breaker *breaker)
+{
+	if (breaker->state != HSM_BREAKER_OPEN)
+		breaker->is_wrong = false;
+}
+
 void hsm_breaker_fresh(struct hsm_breaker *breaker, int64_t now_us)
 {
-	if (breaker->state == HSM_BREAKER_CLOSED)
+	if (breaker->state == HSM_BREAKER_CLOSED || (breaker->is_wrong && breaker->state == HSM_BREAKER_OPEN))
 		return;
 	breaker->state = HSM_BREAKER_OPEN;
 	breaker->probe_at_us = now_us;

@@ -20,6 +20,9 @@
 #define HSM_BREAKER_INTERVAL_US (100 * CH_MILLISECOND) /* from opening to the first probe */
 #define HSM_BREAKER_LONGEST_US  (10 * CH_SECOND)       /* between two probes */
 #define HSM_BREAKER_SETTLED_US  (10 * CH_SECOND) /* closed for so long: the interval is the first again */
+#define HSM_BREAKER_WRONG_US    (1 * CH_MINUTE)  /* from the first wrong signature to the next try */
+#define HSM_BREAKER_WRONGEST_US (1 * CH_HOUR)    /* between two tries, where each gave a wrong one */
+#define HSM_BREAKER_FORGIVEN_US (1 * CH_HOUR)    /* right since the last try: the next is a first one */
 
 enum hsm_breaker_state { HSM_BREAKER_CLOSED, HSM_BREAKER_OPEN, HSM_BREAKER_HALF_OPEN };
 const char *hsm_breaker_name(enum hsm_breaker_state state);
@@ -29,6 +32,9 @@ struct hsm_breaker {
 	enum hsm_breaker_state state;
 	uint32_t failures;   /* in a row, while closed */
 	int64_t interval_us; /* that the open state lasts; 0: never opened */
+	int64_t wrong_us;    /* that it stays open for a wrong signature; 0: there was none */
+	int64_t wrong_at_us;
+	bool is_wrong;       /* made one, and no right one since it was probed: while open, only time helps */
 	int64_t probe_at_us; /* while open */
 	int64_t closed_at_us;
 	uint64_t openings;
@@ -42,6 +48,13 @@ bool hsm_breaker_success(struct hsm_breaker *breaker, int64_t now_us);
 bool hsm_breaker_failure(struct hsm_breaker *breaker, int64_t now_us);
 /* The HSM is late: opens without counting. */
 bool hsm_breaker_late(struct hsm_breaker *breaker, int64_t now_us);
+/*
+ * A signature that the public key does not verify: opens at once, longer each time. No sign of life or fresh
+ * worker brings the probe forward: the HSM lives, and errs.
+ */
+bool hsm_breaker_wrong(struct hsm_breaker *breaker, int64_t now_us);
+/* A signature of it was verified: after the probe, it is believed again. */
+void hsm_breaker_right(struct hsm_breaker *breaker);
 /* A fresh worker opened its token: what is known of the old one says little, so the probe is due at once. */
 void hsm_breaker_fresh(struct hsm_breaker *breaker, int64_t now_us);
 /* True when one probe may be sent now; the breaker is half-open then, until success or failure is told. */

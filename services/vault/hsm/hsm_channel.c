@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hsm_channel.c: frames on the socket pair between the vault and an HSM worker. */
+/* hsm_channel.c: frames on the socket between the vault and an HSM worker. */
 #include "hsm_channel.h"
 
 #include <errno.h>
@@ -66,6 +66,16 @@ static void drop_taken(struct hsm_reader *reader)
 	reader->taken = 0;
 }
 
+static enum hsm_read note_got(struct hsm_reader *reader, ssize_t got)
+{
+	if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		return HSM_READ_NOTHING;
+	if (got <= 0)
+		return HSM_READ_CLOSED;
+	reader->buffer.used += (size_t)got;
+	return HSM_READ_SOME;
+}
+
 enum hsm_read hsm_reader_fill(struct hsm_reader *reader, int fd)
 {
 	ssize_t got;
@@ -74,12 +84,32 @@ enum hsm_read hsm_reader_fill(struct hsm_reader *reader, int fd)
 	do
 		got = recv(fd, ch_buffer_reserve(&reader->buffer, READ_SIZE), READ_SIZE, 0);
 	while (got < 0 && errno == EINTR);
-	if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-		return HSM_READ_NOTHING;
-	if (got <= 0)
-		return HSM_READ_CLOSED;
-	reader->buffer.used += (size_t)got;
-	return HSM_READ_SOME;
+	return note_got(reader, got);
+}
+
+enum hsm_read hsm_reader_fill_from(struct hsm_reader *reader, int fd, struct ucred *sender)
+{
+	union {
+		struct cmsghdr aligned;
+		uint8_t room[CMSG_SPACE(sizeof(struct ucred))];
+	} control = CH_NONE;
+	struct iovec into = { .iov_len = READ_SIZE };
+	struct msghdr message = {
+		.msg_iov = &into, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
+	const struct cmsghdr *said;
+	ssize_t got;
+
+	*sender = (struct ucred)CH_NONE;
+	drop_taken(reader);
+	into.iov_base = ch_buffer_reserve(&reader->buffer, READ_SIZE);
+	do
+		got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+	while (got < 0 && errno == EINTR);
+	said = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+	if (said && said->cmsg_level == SOL_SOCKET && said->cmsg_type == SCM_CREDENTIALS)
+		memcpy(sender, CMSG_DATA(said), sizeof(*sender));
+	return note_got(reader, got);
 }
 
 bool hsm_reader_next(struct hsm_reader *reader, bool *present, struct ch_view *frame, struct ch_error *err)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hsm_channel.h: frames between the vault and its HSM workers over a socket pair: 4 octets length (big
+ * hsm_channel.h: frames between the vault and its HSM workers over a Unix socket: 4 octets length (big
  * endian), then a message of proto/hsm.proto. The supervisor (hsm.c) and the worker (worker.c) use it.
  */
 #ifndef VAULT_HSM_CHANNEL_H
@@ -14,6 +14,9 @@
 
 /* The descriptor that a worker finds its socket at. */
 #define HSM_WORKER_FD 3
+
+/* And where a listener started it: what says what to open, and comes from nobody else. */
+#define HSM_OPEN_FD 4
 
 /* A reply's id where the worker was not asked: an idle session went bad. */
 #define HSM_UNASKED_ID UINT64_MAX
@@ -35,6 +38,9 @@ void hsm_reader_free(struct hsm_reader *reader);
 enum hsm_read { HSM_READ_SOME, HSM_READ_NOTHING, HSM_READ_CLOSED };
 /* One read(2); NOTHING where a non-blocking socket has none. */
 enum hsm_read hsm_reader_fill(struct hsm_reader *reader, int fd);
+/* The same, and who sent it, as the kernel says where the socket has SO_PASSCRED; all zero where not. */
+struct ucred;
+enum hsm_read hsm_reader_fill_from(struct hsm_reader *reader, int fd, struct ucred *sender);
 
 /*
  * Takes the next whole frame. *present is false where more octets are needed; *frame is borrowed until the

@@ -32,16 +32,24 @@ void hsm_breaker_changed(struct hsm *hsm)
 
 	if (hsm->breaker_metric)
 		ch_metric_set(hsm->breaker_metric, values[hsm->breaker.state]);
+	if (hsm->breaker.state == HSM_BREAKER_OPEN)
+		hsm_requeue(hsm); /* what it has not been sent goes to another, where there is one */
 }
 
 /* --- the same item on another HSM --- */
+
+static bool only_reads(const Chancery__HsmMarks *marks)
+{
+	return !marks->n_raise && !marks->n_remove;
+}
 
 /* What has the same effect however often it is done. */
 static bool may_repeat(const struct hsm_item *item)
 {
 	const Chancery__HsmRequest *request = item->request;
 
-	return !item->once && (request->sign || request->mac || request->encrypt || request->decrypt);
+	return !item->once && (request->sign || request->mac || request->encrypt || request->decrypt ||
+			       request->random || (request->marks && only_reads(request->marks)));
 }
 
 static void hedge(struct hsm *hsm, const struct hsm_trip *trip)

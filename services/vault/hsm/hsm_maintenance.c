@@ -48,6 +48,7 @@ static bool disable(struct hsm *hsm, struct ch_error *err)
 		hsm->disabled = true;
 		hsm->drain_until_us = ch_monotonic_us() + DRAIN_US;
 		hsm_wake(hsm);
+		hsm_requeue(hsm);
 		/* Those that only this HSM could have served are told so. */
 		hsm_assign_waiting(hsm->pool);
 	}
@@ -97,20 +98,35 @@ static bool is_drained(const struct hsm *hsm)
 	return true;
 }
 
+/* Its token may be taken away when this was told: not before the worker has ended. */
+static void note_retired(struct hsm *hsm)
+{
+	pthread_mutex_lock(&hsm->pool->lock);
+	if (hsm->disabled) { /* not enabled again meanwhile */
+		hsm->state = HSM_DISABLED;
+		snprintf(hsm->last_error, sizeof(hsm->last_error), "shut out for maintenance");
+	}
+	pthread_cond_broadcast(&hsm->pool->changed);
+	pthread_mutex_unlock(&hsm->pool->lock);
+}
+
 void hsm_retire_if_drained(struct hsm *hsm, int64_t now_us)
 {
 	char how[64];
+	bool retires;
 
 	pthread_mutex_lock(&hsm->pool->lock);
-	if (hsm->disabled && hsm->state != HSM_DISABLED &&
-	    (is_drained(hsm) || now_us >= hsm->drain_until_us)) {
+	retires = hsm->disabled && hsm->state != HSM_DISABLED &&
+		  (is_drained(hsm) || now_us >= hsm->drain_until_us);
+	if (retires) {
 		hsm_end_process(hsm, how);
-		hsm->state = HSM_DISABLED;
-		snprintf(hsm->last_error, sizeof(hsm->last_error), "shut out for maintenance");
 		hsm_reassign(hsm);
-		pthread_cond_broadcast(&hsm->pool->changed);
 	}
 	pthread_mutex_unlock(&hsm->pool->lock);
+	if (!retires)
+		return;
+	hsm_await_end(hsm);
+	note_retired(hsm);
 }
 
 void hsm_pool_key_present(struct hsm_pool *pool, size_t index, const char *key_id)

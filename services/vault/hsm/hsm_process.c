@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hsm_process.c: keeps one HSM's worker process running: starts it, reads its replies, kills it when it hangs
- * or lost its device, starts it again with back-off. One thread per HSM, started by hsm.c.
+ * hsm_process.c: keeps one HSM's worker process running: starts it or has its listener start it, reads its
+ * replies, ends it when it hangs or lost its device, starts it again with back-off. One thread per HSM,
+ * started by hsm_pool.c.
  */
 #include "hsm_pool.h"
 
+#include "hsm_connect.h"
+#include "hsm_spawn.h"
 #include "log/log.h"
-#include "worker.h"
+#include "unpack/unpack.h"
+#include "worker_sandbox.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +24,7 @@
 #include <utlist.h>
 
 #define OPEN_LIMIT_US   (15 * CH_SECOND)
+#define END_LIMIT_US    (2 * CH_SECOND)
 #define BACKOFF_US      (100 * CH_MILLISECOND)
 #define BACKOFF_CAP_US  (5 * CH_SECOND)
 #define SETTLED_US      (2 * CH_SECOND) /* up for so long: the next loss is a first one again */
@@ -46,53 +50,16 @@ void hsm_tell(struct hsm *hsm, enum hsm_change change, const char *why)
 
 /* --- starting --- */
 
-static char **environment_of(const struct hsm_config *config)
-{
-	char **environment = ch_alloc((config->environment.count + 1) * sizeof(char *));
-
-	for (size_t i = 0; i < config->environment.count; i++)
-		environment[i] = config->environment.items[i];
-	return environment;
-}
-
-/* Its own process with nothing of ours but standard error and its socket. */
-static int spawn_worker(const struct hsm *hsm, int fd, pid_t *pid)
-{
-	char *const arguments[] = { (char *)"chancery-vault", (char *)HSM_WORKER_OPTION, hsm->config->name,
-				    NULL };
-	char **environment = environment_of(hsm->config);
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t none, all;
-	int failed;
-
-	sigemptyset(&none);
-	sigfillset(&all);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_adddup2(&actions, fd, HSM_WORKER_FD);
-	posix_spawn_file_actions_addclosefrom_np(&actions, HSM_WORKER_FD + 1);
-	posix_spawnattr_init(&attributes);
-	posix_spawnattr_setsigmask(&attributes, &none);
-	posix_spawnattr_setsigdefault(&attributes, &all);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	failed = posix_spawn(pid, hsm->pool->options.program, &actions, &attributes, arguments, environment);
-	posix_spawnattr_destroy(&attributes);
-	posix_spawn_file_actions_destroy(&actions);
-	free(environment);
-	return failed;
-}
-
+/* A listener knows better what to open, and with what: it takes no more of this than keep_alive_ms. */
 static void append_open(struct hsm *hsm)
 {
 	Chancery__HsmRequest request = CHANCERY__HSM_REQUEST__INIT;
-	Chancery__HsmOpen open = CHANCERY__HSM_OPEN__INIT;
+	uint32_t ports[HSM_PORTS_MAX];
+	Chancery__HsmOpen open;
 
-	open.module = hsm->config->module;
-	open.token_label = hsm->config->token_label;
-	open.pin_file = hsm->config->pin_file;
-	open.sessions = (uint32_t)hsm->config->sessions;
-	open.paths = hsm->config->paths.items;
-	open.n_paths = hsm->config->paths.count;
+	chancery__hsm_open__init(&open);
+	if (!hsm->config->listener)
+		hsm_open_of(hsm->config, ports, &open);
 	open.sandbox = hsm->pool->options.sandbox;
 	open.keep_alive_ms = (uint32_t)(hsm->pool->options.keep_alive_us / CH_MILLISECOND);
 	request.id = OPEN_REQUEST_ID;
@@ -100,25 +67,37 @@ static void append_open(struct hsm *hsm)
 	hsm_frame_append(&hsm->out, &request.base);
 }
 
-static bool start_worker(struct hsm *hsm, struct ch_error *err)
+/* A worker of our own, at the other end of a socket pair. */
+static bool fork_worker(const struct hsm *hsm, int *fd, pid_t *pid, struct ch_error *err)
 {
 	CH_AUTO(ch_fd) theirs = -1;
 	int ends[2];
-	pid_t pid;
-	int failed;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
 		return ch_fail_errno(err, CH_INTERNAL, errno, "socketpair");
 	theirs = ends[1];
-	failed = spawn_worker(hsm, theirs, &pid);
-	if (failed) {
+	const struct hsm_spawn spawn = {
+		.program = hsm->pool->options.program, .config = hsm->config, .fd = theirs, .open_fd = -1
+	};
+	if (!hsm_spawn_worker(&spawn, pid, err)) {
 		close(ends[0]);
-		return ch_fail_errno(err, CH_INTERNAL, failed, "cannot execute '%s'",
-				     hsm->pool->options.program);
+		return false;
 	}
+	*fd = ends[0];
+	return true;
+}
+
+static bool start_worker(struct hsm *hsm, struct ch_error *err)
+{
+	pid_t pid = 0; /* a listener's worker tells it with its first octets */
+	int fd;
+
+	if (hsm->config->listener ? !hsm_connect(hsm->config, &fd, err) : !fork_worker(hsm, &fd, &pid, err))
+		return false;
 	pthread_mutex_lock(&hsm->pool->lock);
-	hsm->fd = ends[0];
+	hsm->fd = fd;
 	hsm->pid = pid;
+	hsm->unknown_sender = hsm->config->listener != NULL;
 	hsm->open_deadline_us = ch_monotonic_us() + OPEN_LIMIT_US;
 	append_open(hsm);
 	hsm_flush(hsm);
@@ -139,27 +118,41 @@ static int64_t backoff_us(uint32_t failures)
 	return delay < BACKOFF_CAP_US ? delay : BACKOFF_CAP_US;
 }
 
-void hsm_end_process(struct hsm *hsm, char how[64])
+static void end_own(struct hsm *hsm, char how[64])
 {
 	int status = 0;
 
-	how[0] = 0;
 	if (hsm->fd >= 0)
 		close(hsm->fd);
-	if (hsm->pid > 0) {
-		kill(hsm->pid, SIGKILL);
-		while (waitpid(hsm->pid, &status, 0) < 0 && errno == EINTR)
-			;
-		if (WIFSIGNALED(status))
-			snprintf(how, 64, " (signal %d)", WTERMSIG(status));
-		else
-			snprintf(how, 64, " (exit %d)", WEXITSTATUS(status));
+	if (hsm->pid <= 0)
+		return;
+	kill(hsm->pid, SIGKILL);
+	while (waitpid(hsm->pid, &status, 0) < 0 && errno == EINTR)
+		;
+	hsm_how_ended(status, how);
+}
+
+void hsm_end_process(struct hsm *hsm, char how[64])
+{
+	how[0] = 0;
+	if (!hsm->config->listener) {
+		end_own(hsm, how);
+	} else if (hsm->fd >= 0) {
+		hsm_connect_end(hsm->fd);
+		hsm->ending_fd = hsm->fd;
 	}
 	hsm->fd = -1;
 	hsm->pid = 0;
 	hsm->out.used = 0;
 	hsm->out_sent = 0;
 	hsm_reader_free(&hsm->reader);
+}
+
+void hsm_await_end(struct hsm *hsm)
+{
+	if (hsm->ending_fd >= 0 && !hsm_connect_wait_end(hsm->ending_fd, END_LIMIT_US))
+		ch_log_warn("HSM '%s': its listener did not end the worker in time", hsm->config->name);
+	hsm->ending_fd = -1;
 }
 
 /* Ends the worker, gives its items to others, and plans the next start. */
@@ -174,10 +167,13 @@ static void lose(struct hsm *hsm, bool halt, const char *why)
 	snprintf(hsm->last_error, sizeof(hsm->last_error), "%s%s", why, how);
 	hsm->failures++;
 	hsm->restarts++;
-	if (hsm_breaker_failure(&hsm->breaker, ch_monotonic_us()))
-		hsm_breaker_changed(hsm);
+	memmove(hsm->lost_at_us + 1, hsm->lost_at_us, sizeof(hsm->lost_at_us) - sizeof(hsm->lost_at_us[0]));
+	hsm->lost_at_us[0] = ch_monotonic_us();
 	hsm->halted = halt;
 	hsm->state = halt || hsm->failures >= DOWN_AFTER ? HSM_DOWN : HSM_RESTARTING;
+	if (hsm_breaker_failure(&hsm->breaker,
+				ch_monotonic_us())) /* what waits goes to another: not up any more */
+		hsm_breaker_changed(hsm);
 	hsm->restart_at_us = ch_monotonic_us() + backoff_us(hsm->failures);
 	first = !hsm->told_down;
 	hsm->told_down = true;
@@ -186,6 +182,7 @@ static void lose(struct hsm *hsm, bool halt, const char *why)
 		hsm_assign_waiting(pool); /* those that only this HSM could have served are told so */
 	pthread_cond_broadcast(&pool->changed);
 	pthread_mutex_unlock(&pool->lock);
+	hsm_await_end(hsm);
 	if (hsm->restarts_metric)
 		ch_metric_add(hsm->restarts_metric, 1);
 	if (halt)
@@ -200,14 +197,17 @@ static void lose(struct hsm *hsm, bool halt, const char *why)
 
 /* --- serving --- */
 
-static void come_up(struct hsm *hsm, uint32_t sessions)
+static void come_up(struct hsm *hsm, uint32_t told)
 {
+	uint32_t sessions = told < hsm->config->sessions ? told : (uint32_t)hsm->config->sessions;
+
 	pthread_mutex_lock(&hsm->pool->lock);
 	hsm->state = HSM_UP;
 	hsm->told_down = false;
 	hsm->sessions = sessions;
 	hsm->up_since_us = hsm->last_reply_us = ch_monotonic_us();
-	hsm->last_error[0] = 0;
+	if (!hsm_is_flapping(hsm)) /* else it tells why this one may not be up for long either */
+		hsm->last_error[0] = 0;
 	hsm_breaker_fresh(&hsm->breaker, hsm->up_since_us);
 	hsm_breaker_changed(hsm);
 	hsm_absent_forget_hsm(&hsm->pool->absent, (unsigned)hsm->index);
@@ -224,6 +224,15 @@ static void come_up(struct hsm *hsm, uint32_t sessions)
 /* False: the worker was ended. */
 static bool take_open_reply(struct hsm *hsm, const Chancery__HsmReply *reply)
 {
+	bool again;
+
+	pthread_mutex_lock(&hsm->pool->lock);
+	again = hsm->state == HSM_UP;
+	pthread_mutex_unlock(&hsm->pool->lock);
+	if (again) {
+		lose(hsm, false, "it told again that it is up");
+		return false;
+	}
 	if (reply->code != CH_OK) {
 		lose(hsm, reply->pin_refused, reply->message);
 		return false;
@@ -274,7 +283,7 @@ static bool take_frames(struct hsm *hsm)
 		}
 		if (!present)
 			return true;
-		reply = chancery__hsm_reply__unpack(NULL, frame.size, frame.data);
+		reply = (Chancery__HsmReply *)ch_unpack(&chancery__hsm_reply__descriptor, frame);
 		if (!reply) {
 			lose(hsm, false, "its reply does not decode");
 			return false;
@@ -284,9 +293,37 @@ static bool take_frames(struct hsm *hsm)
 	}
 }
 
+/* What a listener's worker sends is looked at only when it is known whose it is. False: the worker was ended.
+ */
+static bool fill(struct hsm *hsm, enum hsm_read *read)
+{
+	struct ch_error err;
+	pid_t pid = 0;
+
+	if (!hsm->unknown_sender) {
+		*read = hsm_reader_fill(&hsm->reader, hsm->fd);
+		return true;
+	}
+	if (!hsm_connect_first(hsm->config, hsm->fd, &hsm->reader, read, &pid, &err)) {
+		lose(hsm, false, err.message);
+		return false;
+	}
+	if (*read != HSM_READ_SOME)
+		return true;
+	hsm->unknown_sender = false;
+	pthread_mutex_lock(&hsm->pool->lock);
+	hsm->pid = pid;
+	pthread_mutex_unlock(&hsm->pool->lock);
+	return true;
+}
+
 static void receive(struct hsm *hsm)
 {
-	if (hsm_reader_fill(&hsm->reader, hsm->fd) == HSM_READ_CLOSED)
+	enum hsm_read read;
+
+	if (!fill(hsm, &read))
+		return;
+	if (read == HSM_READ_CLOSED)
 		lose(hsm, false, "the worker ended");
 	else
 		take_frames(hsm);
@@ -382,5 +419,6 @@ void *hsm_serve(void *state)
 	pthread_mutex_lock(&hsm->pool->lock);
 	hsm_end_process(hsm, how);
 	pthread_mutex_unlock(&hsm->pool->lock);
+	hsm_await_end(hsm);
 	return NULL;
 }

@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * worker.c: the HSM worker process: opens its token, gives up what it does not need, then answers requests
- * from as many session threads as configured. Started by hsm.c; dies with it.
+ * from as many session threads as configured. Started by hsm_spawn.c for the vault or an HSM's listener; dies
+ * with it.
  */
 #include "worker.h"
 
 #include "clock/clock.h"
 #include "hsm_channel.h"
 #include "log/log.h"
-#include "sandbox/sandbox.h"
 #include "worker_login.h"
 #include "worker_queue.h"
+#include "unpack/unpack.h"
+#include "worker_sandbox.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define SESSIONS_CAP 64
@@ -55,6 +58,7 @@ struct outcome {
 	struct ch_bytes signature, public_key_info, wrapped, data;
 	char **key_ids;
 	size_t key_id_count;
+	struct hsm_mark_list marks;
 };
 
 static void free_outcome(struct outcome *outcome)
@@ -62,6 +66,7 @@ static void free_outcome(struct outcome *outcome)
 	for (size_t i = 0; i < outcome->key_id_count; i++)
 		free(outcome->key_ids[i]);
 	free(outcome->key_ids);
+	hsm_mark_list_free(&outcome->marks);
 	ch_wipe(outcome->data.data, outcome->data.size);
 	ch_bytes_free(&outcome->data);
 	ch_bytes_free(&outcome->signature);
@@ -107,6 +112,8 @@ static bool execute(struct token_session *session, const Chancery__HsmRequest *r
 		return token_random(session, request->random->size, &outcome->data, err);
 	if (request->list_keys)
 		return token_list_keys(session, &outcome->key_ids, &outcome->key_id_count, err);
+	if (request->marks)
+		return token_marks(session, request->marks, &outcome->data, &outcome->marks, err);
 	return ch_fail(err, CH_UNSUPPORTED, "HSM request of an unknown kind");
 }
 
@@ -130,6 +137,26 @@ static void send_replies(struct session_thread *thread)
 	thread->out.used = 0;
 }
 
+static void append_reply(struct session_thread *thread, Chancery__HsmReply *reply,
+			 const struct hsm_mark_list *marks)
+{
+	Chancery__HsmMark *messages = ch_alloc((marks->count + 1) * sizeof(*messages));
+	Chancery__HsmMark **list = ch_alloc((marks->count + 1) * sizeof(Chancery__HsmMark *));
+
+	for (size_t i = 0; i < marks->count; i++) {
+		chancery__hsm_mark__init(&messages[i]);
+		messages[i].name = marks->items[i].name;
+		messages[i].value = (ProtobufCBinaryData){ .len = marks->items[i].mark.size,
+							   .data = marks->items[i].mark.value };
+		list[i] = &messages[i];
+	}
+	reply->marks = list;
+	reply->n_marks = marks->count;
+	hsm_frame_append(&thread->out, &reply->base);
+	free(messages);
+	free(list);
+}
+
 static void answer(struct session_thread *thread, const Chancery__HsmRequest *request)
 {
 	Chancery__HsmReply reply = CHANCERY__HSM_REPLY__INIT;
@@ -149,7 +176,7 @@ static void answer(struct session_thread *thread, const Chancery__HsmRequest *re
 	reply.data = as_binary(&outcome.data);
 	reply.key_ids = outcome.key_ids;
 	reply.n_key_ids = outcome.key_id_count;
-	hsm_frame_append(&thread->out, &reply.base);
+	append_reply(thread, &reply, &outcome.marks);
 }
 
 /* An idle session that went bad is told of unasked, so that no caller's request finds out. */
@@ -191,19 +218,6 @@ static void *serve_session(void *state)
 
 /* --- starting --- */
 
-static bool enter_sandbox(const Chancery__HsmOpen *open, struct ch_error *err)
-{
-	struct ch_sandbox_path *paths = ch_alloc((open->n_paths + 1) * sizeof(*paths));
-	struct ch_sandbox_rules rules = { .paths = paths, .path_count = open->n_paths };
-	bool entered;
-
-	for (size_t i = 0; i < open->n_paths; i++)
-		paths[i] = (struct ch_sandbox_path){ open->paths[i], CH_SANDBOX_READ | CH_SANDBOX_WRITE };
-	entered = ch_sandbox_enter(&rules, err);
-	free(paths);
-	return entered;
-}
-
 static bool start_thread(struct worker *worker, struct ch_error *err)
 {
 	struct session_thread *thread = ch_alloc(sizeof(*thread)); /* as long as the process */
@@ -238,13 +252,21 @@ static bool start_threads(struct worker *worker, uint32_t wanted, struct ch_erro
 	return true;
 }
 
-/* Opens the token and a session for each thread, then closes the rest of the system to this process. */
+/*
+ * Reads the PIN, closes the system to this process, and only then loads the vendor's library, whose code runs
+ * from there on; closes what only loading needed, then starts a thread for each session.
+ */
 static bool start(struct worker *worker, const Chancery__HsmOpen *open, struct ch_error *err)
 {
+	CH_AUTO(ch_secret) pin = CH_NONE;
+
 	if (open->sessions < 1 || open->sessions > SESSIONS_CAP)
 		return ch_fail(err, CH_INVALID, "%u sessions, 1 to %d allowed", open->sessions, SESSIONS_CAP);
 	worker->keep_alive_us = open->keep_alive_ms * CH_MILLISECOND;
-	return token_open(open, &worker->token, err) && (!open->sandbox || enter_sandbox(open, err)) &&
+	if (!token_read_pin(open->pin_file, &pin, err) || (open->sandbox && !worker_sandbox_enter(open, err)))
+		return false;
+	return token_open(open, &pin, &worker->token, err) &&
+	       (!open->sandbox || worker_sandbox_narrow(open, err)) && ch_log_start(err) &&
 	       start_threads(worker, open->sessions, err);
 }
 
@@ -269,7 +291,7 @@ static bool handle_open(struct worker *worker, const Chancery__HsmRequest *reque
 	return opened;
 }
 
-static Chancery__HsmRequest *next_request(struct hsm_reader *reader)
+static Chancery__HsmRequest *next_request(struct hsm_reader *reader, int fd)
 {
 	Chancery__HsmRequest *request;
 	struct ch_view frame;
@@ -281,31 +303,71 @@ static Chancery__HsmRequest *next_request(struct hsm_reader *reader)
 			return NULL;
 		if (present)
 			break;
-		if (hsm_reader_fill(reader, HSM_WORKER_FD) == HSM_READ_CLOSED)
+		if (hsm_reader_fill(reader, fd) == HSM_READ_CLOSED)
 			return NULL;
 	}
-	request = chancery__hsm_request__unpack(NULL, frame.size, frame.data);
+	request = (Chancery__HsmRequest *)ch_unpack(&chancery__hsm_request__descriptor, frame);
 	if (!request)
 		ch_log_error("HSM request does not decode");
 	return request;
 }
 
-int hsm_worker_main(const char *name)
+/* The vault may say how often idle sessions are checked, and nothing else: module, PIN and sandbox are the
+ * HSM's owner's. */
+static Chancery__HsmRequest *open_of_listener(Chancery__HsmRequest *asked)
 {
-	struct worker worker = { .name = name, .write_lock = PTHREAD_MUTEX_INITIALIZER };
+	CH_AUTO(hsm_reader) reader = CH_NONE;
+	Chancery__HsmRequest *own = next_request(&reader, HSM_OPEN_FD);
+
+	close(HSM_OPEN_FD);
+	if (!own || !own->open || !asked->open) {
+		ch_log_error("neither the listener nor the vault said what to open");
+		_exit(1);
+	}
+	own->id = asked->id;
+	own->open->keep_alive_ms = asked->open->keep_alive_ms;
+	chancery__hsm_request__free_unpacked(asked, NULL);
+	return own;
+}
+
+/* The listener may have ended before this process asked to be ended with it: the one that made HSM_OPEN_FD.
+ */
+static void check_listener(void)
+{
+	struct ucred listener;
+	socklen_t size = sizeof(listener);
+
+	if (getsockopt(HSM_OPEN_FD, SOL_SOCKET, SO_PEERCRED, &listener, &size) != 0 ||
+	    listener.pid != getppid())
+		_exit(1);
+}
+
+bool hsm_worker_asked(int argc, char **argv)
+{
+	return argc >= 3 && strcmp(argv[1], HSM_WORKER_OPTION) == 0 &&
+	       (argc == 3 || (argc == 4 && strcmp(argv[3], HSM_FROM_LISTENER_OPTION) == 0));
+}
+
+int hsm_worker_main(int argc, char **argv)
+{
+	struct worker worker = { .name = argv[2], .write_lock = PTHREAD_MUTEX_INITIALIZER };
+	bool from_listener = argc == 4, opened;
 	CH_AUTO(hsm_reader) reader = CH_NONE;
 	Chancery__HsmRequest *request;
 	struct ch_error err;
-	bool opened;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_DUMPABLE, 0);
 	signal(SIGPIPE, SIG_IGN);
-	ch_log_open("vault", name);
+	ch_log_open("vault", worker.name);
+	if (from_listener)
+		check_listener();
 	ch_guard_memory(); /* the vault says it where it cannot be */
-	request = next_request(&reader);
+	request = next_request(&reader, HSM_WORKER_FD);
 	if (!request)
 		_exit(1);
+	if (from_listener)
+		request = open_of_listener(request);
 	if (!worker_queue_open(&reader, &worker.queue, &err)) {
 		ch_log_error("%s", err.message);
 		_exit(1);
@@ -313,8 +375,10 @@ int hsm_worker_main(const char *name)
 	opened = handle_open(&worker, request);
 	chancery__hsm_request__free_unpacked(request, NULL);
 	/* Threads may be inside the module: leave at once, no destructors (a vendor's may hang). */
-	if (!opened)
+	if (!opened) {
+		(void)ch_log_flush(CH_SECOND);
 		_exit(1);
+	}
 	/* Until a session thread sees that the vault is gone. */
 	for (;;)
 		pause();

@@ -28,11 +28,14 @@ bool token_may_try_pin(const char *label, CK_FLAGS flags, struct ch_error *err)
 static bool is_pin_refusal(CK_RV rv)
 {
 	return rv == CKR_PIN_INCORRECT || rv == CKR_PIN_LOCKED || rv == CKR_PIN_LEN_RANGE ||
-	       rv == CKR_PIN_INVALID || rv == CKR_PIN_EXPIRED || rv == CKR_USER_PIN_NOT_INITIALIZED;
+	       rv == CKR_PIN_INVALID || rv == CKR_PIN_EXPIRED;
 }
 
 bool token_pin_was_refused(CK_RV rv, CK_FLAGS before, CK_FLAGS after)
 {
+	/* No PIN to hold it against: so answers a token that is being made, and SoftHSM2 counts that too. */
+	if (rv == CKR_USER_PIN_NOT_INITIALIZED)
+		return after & (CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED);
 	return rv != CKR_OK &&
 	       (is_pin_refusal(rv) || (after & WARNED_FLAGS & ~before)); /* the token counted a failed try */
 }
@@ -45,22 +48,26 @@ static CK_FLAGS flags_of(const struct token_session *session)
 	return session->f->C_GetTokenInfo(token_slot(session->token), &info) == CKR_OK ? info.flags : 0;
 }
 
-bool token_log_in(struct token_session *session, const char *pin_file, struct ch_error *err)
+bool token_read_pin(const char *pin_file, struct ch_secret *pin, struct ch_error *err)
+{
+	if (ch_secret_read_file(pin_file, PIN_CAP, pin, err))
+		return true;
+	err->code = CH_UNAVAILABLE;
+	return false;
+}
+
+bool token_log_in(struct token_session *session, const struct ch_secret *pin, const char *pin_file,
+		  struct ch_error *err)
 {
 	const char *label = token_label(session->token);
-	CH_AUTO(ch_secret) pin = CH_NONE;
 	CK_FLAGS before = flags_of(session);
 	CK_RV rv;
 
-	if (!ch_secret_read_file(pin_file, PIN_CAP, &pin, err)) {
-		err->code = CH_UNAVAILABLE; /* nothing was tried: a later start may find it */
-		return false;
-	}
 	if (!token_may_try_pin(label, before, err))
 		return false;
 	if (before & CKF_USER_PIN_COUNT_LOW)
 		ch_log_warn("token '%s': a wrong PIN was tried since the last log-in", label);
-	rv = session->f->C_Login(session->handle, CKU_USER, pin.data, pin.size);
+	rv = session->f->C_Login(session->handle, CKU_USER, pin->data, pin->size);
 	if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN)
 		return true;
 	token_fail(session, rv, "C_Login", err);

@@ -15,12 +15,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <uthash.h>
 
 #define KEY_ID_DIGITS 32
 
 struct cached_handle {
-	char label[KEY_ID_DIGITS + 1];
+	char label[HSM_MARK_NAME_CAP + 32]; /* a key id, or the label of another object */
 	CK_OBJECT_HANDLE handle;
 	UT_hash_handle hh;
 };
@@ -121,6 +122,7 @@ static const char *rv_name(CK_RV rv)
 		{ CKR_MECHANISM_INVALID, "CKR_MECHANISM_INVALID" },
 		{ CKR_PIN_INCORRECT, "CKR_PIN_INCORRECT" },
 		{ CKR_PIN_LOCKED, "CKR_PIN_LOCKED" },
+		{ CKR_USER_PIN_NOT_INITIALIZED, "CKR_USER_PIN_NOT_INITIALIZED" },
 		{ CKR_WRAPPED_KEY_INVALID, "CKR_WRAPPED_KEY_INVALID" },
 		{ CKR_OBJECT_HANDLE_INVALID, "CKR_OBJECT_HANDLE_INVALID" },
 		{ CKR_KEY_HANDLE_INVALID, "CKR_KEY_HANDLE_INVALID" },
@@ -163,6 +165,32 @@ bool token_load_module(const char *module, CK_FUNCTION_LIST **f, struct ch_error
 	return true;
 }
 
+bool token_fail_initialise(const char *module, CK_RV rv, char *const *environment, size_t count,
+			   struct ch_error *err)
+{
+	CH_AUTO(ch_buffer) files = CH_NONE;
+	CH_AUTO(ch_string) text = NULL;
+
+	for (size_t i = 0; i < count; i++)
+		if (strstr(environment[i], "=/"))
+			ch_buffer_printf(&files, "%s%s", files.used ? ", " : "", environment[i]);
+	text = ch_buffer_steal_text(&files);
+	return ch_fail(err, CH_UNAVAILABLE,
+		       "PKCS#11 module '%.100s': C_Initialize answered 0x%lx: look at its own configuration "
+		       "(environment: %.160s); the sandbox lets it reach no more than the HSM's 'paths'",
+		       module, rv, *text ? text : "names no file");
+}
+
+/* Of a worker: what is configured is the whole of it. */
+static bool fail_initialise(const char *module, CK_RV rv, struct ch_error *err)
+{
+	size_t count = 0;
+
+	while (environ[count])
+		count++;
+	return token_fail_initialise(module, rv, environ, count, err);
+}
+
 /* Newest libp11 error as a CKR_… code; 0 where it gave none. */
 static CK_RV libp11_code(void)
 {
@@ -200,13 +228,12 @@ static bool open_session(struct token *token, struct token_session *session, str
 }
 
 /* p11-kit's client gives each caller an instance of its own, which libp11's C_Initialize does not reach. */
-static bool initialise(CK_FUNCTION_LIST *f, struct ch_error *err)
+static bool initialise(const char *module, CK_FUNCTION_LIST *f, struct ch_error *err)
 {
 	CK_C_INITIALIZE_ARGS arguments = { .flags = CKF_OS_LOCKING_OK };
 	CK_RV rv = f->C_Initialize(&arguments);
 
-	return rv == CKR_OK || rv == CKR_CRYPTOKI_ALREADY_INITIALIZED ||
-	       ch_fail(err, CH_UNAVAILABLE, "C_Initialize answered 0x%lx", rv);
+	return rv == CKR_OK || rv == CKR_CRYPTOKI_ALREADY_INITIALIZED || fail_initialise(module, rv, err);
 }
 
 /* The PIN must go to no other token than the one that libp11 found. */
@@ -223,7 +250,8 @@ static bool has_label(const struct token *token, struct ch_error *err)
 		       token->label);
 }
 
-bool token_open(const Chancery__HsmOpen *open, struct token **token, struct ch_error *err)
+bool token_open(const Chancery__HsmOpen *open, const struct ch_secret *pin, struct token **token,
+		struct ch_error *err)
 {
 	CK_FUNCTION_LIST *f;
 	PKCS11_CTX *context;
@@ -234,9 +262,8 @@ bool token_open(const Chancery__HsmOpen *open, struct token **token, struct ch_e
 		return false;
 	context = PKCS11_CTX_new();
 	if (!context || PKCS11_CTX_load(context, open->module) != 0)
-		return ch_fail(err, CH_UNAVAILABLE, "PKCS#11 module '%s': C_Initialize answered 0x%lx",
-			       open->module, libp11_code());
-	if (!initialise(f, err))
+		return fail_initialise(open->module, libp11_code(), err);
+	if (!initialise(open->module, f, err))
 		return false;
 	slot = find_slot(context, open->token_label, err);
 	if (!slot)
@@ -244,7 +271,7 @@ bool token_open(const Chancery__HsmOpen *open, struct token **token, struct ch_e
 	*token = token_of_slot(f, PKCS11_get_slotid_from_slot(slot), open->token_label);
 	(*token)->context = context;
 	if (!has_label(*token, err) || !open_session(*token, &(*token)->first, err) ||
-	    !token_log_in(&(*token)->first, open->pin_file, err))
+	    !token_log_in(&(*token)->first, pin, open->pin_file, err))
 		return false;
 	(*token)->session_limit = token_session_limit(&(*token)->first, open->sessions);
 	return true;
@@ -337,7 +364,7 @@ bool token_lost_kek(struct token_session *session, struct ch_error *err)
 	return true;
 }
 
-static bool cached(struct token *token, const char *label, CK_OBJECT_HANDLE *handle)
+bool token_cached(struct token *token, const char *label, CK_OBJECT_HANDLE *handle)
 {
 	struct cached_handle *entry;
 
@@ -349,7 +376,7 @@ static bool cached(struct token *token, const char *label, CK_OBJECT_HANDLE *han
 	return entry != NULL;
 }
 
-static void remember(struct token *token, const char *label, CK_OBJECT_HANDLE handle)
+void token_remember(struct token *token, const char *label, CK_OBJECT_HANDLE handle)
 {
 	struct cached_handle *entry;
 
@@ -364,16 +391,21 @@ static void remember(struct token *token, const char *label, CK_OBJECT_HANDLE ha
 	pthread_rwlock_unlock(&token->lock);
 }
 
-void token_forget_key(struct token *token, const char *key_id)
+void token_uncache(struct token *token, const char *label)
 {
 	struct cached_handle *entry;
 
 	pthread_rwlock_wrlock(&token->lock);
-	HASH_FIND_STR(token->handles, key_id, entry);
+	HASH_FIND_STR(token->handles, label, entry);
 	if (entry)
 		HASH_DEL(token->handles, entry);
 	pthread_rwlock_unlock(&token->lock);
 	free(entry);
+}
+
+void token_forget_key(struct token *token, const char *key_id)
+{
+	token_uncache(token, key_id);
 	atomic_fetch_add(&token->generation, 1);
 }
 
@@ -385,11 +417,11 @@ unsigned token_generation(const struct token *token)
 bool token_domain_key(struct token_session *session, const char *label, CK_OBJECT_HANDLE *handle,
 		      struct ch_error *err)
 {
-	if (cached(session->token, label, handle))
+	if (token_cached(session->token, label, handle))
 		return true;
 	if (!token_find_domain_key(session, label, handle, err))
 		return false;
-	remember(session->token, label, *handle);
+	token_remember(session->token, label, *handle);
 	return true;
 }
 

@@ -9,6 +9,7 @@
 #define VAULT_WORKER_PKCS11_H
 
 #include "hsm.pb-c.h"
+#include "hsm_mark.h"
 #include "mem/mem.h"
 
 #include <p11-kit/pkcs11.h>
@@ -33,11 +34,12 @@ struct token_session {
 };
 
 /*
- * Loads the module, finds the token by label and logs in once.
+ * Loads the module, finds the token by label and logs in once, with the PIN that token_read_pin gave.
  * Errors  CH_DENIED       the PIN is wrong or locked: never try again by itself, each try counts towards the
  * lock CH_UNAVAILABLE  no such module or token now; a later try may succeed
  */
-CH_MUST_USE bool token_open(const Chancery__HsmOpen *open, struct token **token, struct ch_error *err);
+CH_MUST_USE bool token_open(const Chancery__HsmOpen *open, const struct ch_secret *pin, struct token **token,
+			    struct ch_error *err);
 CK_SLOT_ID token_slot(const struct token *token);
 const char *token_label(const struct token *token);
 /* How many sessions the token lets this process have; at most as many as were asked for. */
@@ -58,6 +60,10 @@ CH_MUST_USE bool token_find_key(struct token_session *session, const char *key_i
 /* A key (or one of the domain's, by label) was changed or removed: what sessions remember of keys is read
  * again. */
 void token_forget_key(struct token *token, const char *key_id);
+/* Handles of objects that are used again and again, by label. Thread-safe. */
+bool token_cached(struct token *token, const char *label, CK_OBJECT_HANDLE *handle);
+void token_remember(struct token *token, const char *label, CK_OBJECT_HANDLE handle);
+void token_uncache(struct token *token, const char *label);
 /* How often token_forget_key was called. */
 unsigned token_generation(const struct token *token);
 CH_MUST_USE bool token_find_kek(struct token_session *session, CK_OBJECT_HANDLE *handle,
@@ -111,9 +117,19 @@ CH_MUST_USE bool token_decrypt(struct token_session *session, const Chancery__Hs
 CH_MUST_USE bool token_random(struct token_session *session, uint32_t size, struct ch_bytes *random,
 			      struct ch_error *err);
 
+/* --- high-water marks (worker_marks.c) --- */
+/* In this order: raises, removes, lists (into *list), reads (into *value; empty: there is none). The caller
+ * frees both. */
+CH_MUST_USE bool token_marks(struct token_session *session, const Chancery__HsmMarks *ask,
+			     struct ch_bytes *value, struct hsm_mark_list *list, struct ch_error *err);
+
 /* --- setting up, in a process of its own (init_token.c) --- */
 
 CH_MUST_USE bool token_load_module(const char *module, CK_FUNCTION_LIST **f, struct ch_error *err);
+/* CH_UNAVAILABLE: what C_Initialize answered, and where to look: at the files that its environment names, and
+ * at what the sandbox lets it reach. Values that are no paths are not told. */
+bool token_fail_initialise(const char *module, CK_RV rv, char *const *environment, size_t count,
+			   struct ch_error *err);
 /* A token that is not logged in, for functions that take a session. */
 struct token *token_of_slot(CK_FUNCTION_LIST *f, CK_SLOT_ID slot, const char *label);
 /* Puts the domain's three keys into the token, derived from the root secret. (worker_domain.c) */

@@ -7,6 +7,7 @@
 
 #include "clock/clock.h"
 #include "log/log.h"
+#include "unpack/unpack.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -38,9 +39,10 @@ static void add_job(struct worker_queue *queue, struct ch_view frame)
 {
 	struct job *job = ch_alloc(sizeof(*job));
 
-	job->request = chancery__hsm_request__unpack(NULL, frame.size, frame.data);
+	job->request = (Chancery__HsmRequest *)ch_unpack(&chancery__hsm_request__descriptor, frame);
 	if (!job->request) {
 		ch_log_error("HSM request does not decode");
+		(void)ch_log_flush(CH_SECOND);
 		_exit(0); /* the vault starts another worker */
 	}
 	pthread_mutex_lock(&queue->lock);

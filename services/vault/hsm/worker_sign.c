@@ -141,6 +141,13 @@ static CK_RV sign_once(struct token_session *session, const struct token_algorit
 	return session->f->C_Sign(session->handle, input->data, input->used, raw, size);
 }
 
+/* A key that somebody destroys while it is copied leaves a copy that is no key: SoftHSM 2.6.1 answers
+ * CKR_GENERAL_ERROR for it. Before that is taken for a broken token the key is found once more. */
+static bool may_be_the_key(CK_RV rv)
+{
+	return token_is_stale(rv) || rv == CKR_GENERAL_ERROR;
+}
+
 bool token_sign(struct token_session *session, const Chancery__HsmSign *ask, struct ch_bytes *signature,
 		struct ch_error *err)
 {
@@ -155,7 +162,7 @@ bool token_sign(struct token_session *session, const Chancery__HsmSign *ask, str
 	    !input_of(algorithm, ask, &input, err) || !signing_key(session, ask->key_id, &key, err))
 		return false;
 	rv = sign_once(session, algorithm, key->handle, &input, raw, &size);
-	if (token_is_stale(rv)) {
+	if (may_be_the_key(rv)) {
 		drop_key(session, key);
 		if (!signing_key(session, ask->key_id, &key, err))
 			return false;

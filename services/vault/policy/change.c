@@ -60,18 +60,23 @@ bool key_order_unchanged(const struct key_order *order, const struct vault_key *
 bool key_order_record(const struct key_order *order, const char *type, const struct ch_audit_detail *details,
 		      size_t count, struct ch_error *err)
 {
+	const struct ch_peer *sender = order->request->sender;
+	const char *actor = vault_person(order->request, order->person ? order->person : "");
+	CH_AUTO(ch_string) through = ch_format("%s/%s", sender->service, sender->instance);
 	struct ch_audit_detail all[DETAILS_CAP];
 	struct ch_audit_event event = { .type = type,
 					.outcome = "success",
 					.tenant = order->request->body->tenant,
-					.actor = order->request->sender->instance,
+					.actor = actor,
 					.subject = order->key_id,
 					.message_id = order->request->message_id,
 					.trace_id = order->request->body->trace_id,
 					.details = all };
 
-	for (size_t i = 0; i < count && i + 1 < DETAILS_CAP; i++)
+	for (size_t i = 0; i < count && i + 2 < DETAILS_CAP; i++)
 		all[event.detail_count++] = details[i];
+	if (actor != sender->instance)
+		all[event.detail_count++] = (struct ch_audit_detail){ "through", through };
 	if (order->approvers)
 		all[event.detail_count++] = (struct ch_audit_detail){ "approved_by", order->approvers };
 	return ch_audit_record(order->vault->audit, &event, err) ||

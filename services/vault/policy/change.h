@@ -13,6 +13,7 @@ struct key_order {
 	struct vault *vault;
 	const struct ch_bus_request *request;
 	const char *key_id, *action_id;
+	const char *person;   /* for whom a daemon asks; NULL or "": nobody else than who asks */
 	struct vault_key key; /* as it was found */
 	char *approvers;      /* "alice bob"; NULL: none were needed */
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* change_policy.c: ChangeKeyPolicy: officers give a key another policy. Called from the dispatch table
- * (vault.c). */
+ * (peers.c). */
 #include "change.h"
 #include "key_states.h"
 
@@ -10,7 +10,7 @@
 
 /* The values of an action's document and of the event: "-" where there is nothing. */
 struct texts {
-	char *version, *callers, *algorithms, *validity, *burst, *per_hour, *approvals;
+	char *version, *callers, *algorithms, *validity, *burst, *per_hour, *approvals, *extensions;
 };
 
 static void texts_free(struct texts *texts)
@@ -22,6 +22,7 @@ static void texts_free(struct texts *texts)
 	free(texts->burst);
 	free(texts->per_hour);
 	free(texts->approvals);
+	free(texts->extensions);
 }
 CH_DEFINE_AUTO_VALUE(texts, struct texts, texts_free)
 
@@ -46,12 +47,18 @@ static struct texts texts_of(const Chancery__KeyPolicy *policy, uint64_t version
 		.burst = ch_format("%u", policy->quota_burst),
 		.per_hour = ch_format("%u", policy->quota_per_hour),
 		.approvals = ch_format("%u", policy->approvals_required),
+		.extensions = list(policy->extra_extensions, policy->n_extra_extensions),
 	};
 }
 
 static char *mode_of(const Chancery__KeyPolicy *policy)
 {
 	return policy->audit_mode[0] ? policy->audit_mode : (char *)(uintptr_t) "-";
+}
+
+static char *verified(const Chancery__KeyPolicy *policy)
+{
+	return (char *)(uintptr_t)(policy->signatures_unverified ? "no" : "yes");
 }
 
 static bool check_approval(struct key_order *order, const Chancery__KeyPolicy *policy, struct ch_error *err)
@@ -67,6 +74,8 @@ static bool check_approval(struct key_order *order, const Chancery__KeyPolicy *p
 		{ "quota-per-hour", texts.per_hour },
 		{ "approvals-required", texts.approvals },
 		{ "audit-mode", mode_of(policy) },
+		{ "extra-extensions", texts.extensions },
+		{ "verify-signatures", verified(policy) },
 	};
 
 	return key_order_approved(order, CHANCERY__ACTION_KIND__ACTION_CHANGE_KEY_POLICY, fields,
@@ -92,6 +101,8 @@ static bool set_policy(void *context, struct vault_key *key, struct ch_error *er
 		{ "quota_per_hour", texts.per_hour },
 		{ "approvals_required", texts.approvals },
 		{ "audit_mode", mode_of(wanted->policy) },
+		{ "extra_extensions", texts.extensions },
+		{ "verify_signatures", verified(wanted->policy) },
 	};
 
 	if (!key_order_unchanged(wanted->order, key, err) ||

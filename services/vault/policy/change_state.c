@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* change_state.c: ChangeKeyState: a key goes from one state to another (state.c has the ways), and a
- * destroyed one out of every HSM. Called from the dispatch table (vault.c). */
+ * destroyed one out of every HSM. Called from the dispatch table (peers.c). */
 #include "change.h"
 #include "key_states.h"
 

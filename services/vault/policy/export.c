@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * export.c: ExportKey: the private key as the vault keeps it, wrapped under the HSMs' key-encryption key: of
- * use only to an HSM of the same domain. Called from the dispatch table (vault.c).
+ * use only to an HSM of the same domain. Called from the dispatch table (peers.c).
  */
 #include "change.h"
 

@@ -16,6 +16,14 @@ bool vault_state_known(const char *name);
 bool vault_state_signs(const char *name, Chancery__Purpose purpose);
 /* A key that is to sign, now or later: officers who certify another one overlooked something. */
 bool vault_state_may_be_certified(const char *name);
+/* It certifies nobody but the CA's own OCSP responders. */
+bool vault_state_tells_status_alone(const char *name);
+/*
+ * What becomes of a CA's key in state `from` when the CA becomes `ca_state` ("suspended", "active",
+ * "retired", "revoked" for this CRLReason); `from` itself: nothing is to change. Whether there is such a way
+ * is vault_transition_find's. NULL: no such state of a CA.
+ */
+const char *vault_ca_key_state(const char *from, const char *ca_state, const char *reason);
 /* NULL: there is no such way. */
 const struct vault_transition *vault_transition_find(const char *from, const char *to);
 /* "suspended, compromised, retired"; "nothing". The caller frees it. */

@@ -14,6 +14,7 @@
 #define SIGNS_CERTIFICATES (BIT(END_ENTITY_CERTIFICATE) | BIT(CA_CERTIFICATE) | BIT(SERVICE_IDENTITY))
 #define LONGEST_S          (INT64_C(100) * 366 * 86400)
 #define APPROVALS_CAP      16
+#define EXTENSIONS_CAP     16
 
 static bool is_among(char *const *texts, size_t count, const char *text)
 {
@@ -108,12 +109,43 @@ static bool check_quota(const Chancery__KeyPolicy *policy, struct ch_error *err)
 	return true;
 }
 
+/* Canonical dotted OIDs, so that one extension has one name in the document that officers sign. */
+static bool check_extensions(const Chancery__KeyPolicy *policy, struct ch_error *err)
+{
+	if (policy->n_extra_extensions > EXTENSIONS_CAP)
+		return ch_fail(err, CH_INVALID, "extra_extensions: %zu, at most %d",
+			       policy->n_extra_extensions, EXTENSIONS_CAP);
+	for (size_t i = 0; i < policy->n_extra_extensions; i++) {
+		const char *dotted = policy->extra_extensions[i];
+		CH_AUTO(ch_der_writer) writer = CH_NONE;
+		CH_AUTO(ch_string) again = NULL;
+		CH_AUTO(ch_bytes) der = CH_NONE;
+		struct ch_view in, oid;
+
+		if (!ch_der_put_oid(&writer, dotted, err))
+			return ch_fail_in(err, "extra_extensions");
+		der = ch_der_done(&writer);
+		in = ch_view_of(&der);
+		if (!ch_der_read_oid(&in, "extra_extensions", &oid, err))
+			return false;
+		again = ch_der_oid_text(oid);
+		if (!again || strcmp(again, dotted) != 0)
+			return ch_fail(err, CH_INVALID, "extra_extensions: '%.64s' is written '%.64s'",
+				       dotted, again ? again : "?");
+		if (vault_extension_is_never_signed(oid))
+			return ch_fail(err, CH_INVALID, "extra_extensions: %.64s is never signed", dotted);
+		if (is_among(policy->extra_extensions, i, dotted))
+			return ch_fail(err, CH_INVALID, "extra_extensions: %.64s twice", dotted);
+	}
+	return true;
+}
+
 bool vault_policy_valid(const Chancery__KeyPolicy *policy, const struct vault_key *key, struct ch_error *err)
 {
 	const char *mode = policy->audit_mode;
 
 	if (!check_callers(policy, key, err) || !check_algorithms(policy, key, err) ||
-	    !check_quota(policy, err))
+	    !check_quota(policy, err) || !check_extensions(policy, err))
 		return false;
 	if (policy->max_validity_seconds < 0 || policy->max_validity_seconds > LONGEST_S)
 		return ch_fail(err, CH_INVALID, "max_validity_seconds is %lld",
@@ -154,6 +186,9 @@ void vault_policy_set(struct vault_key *key, const Chancery__KeyPolicy *policy)
 	key->quota_per_hour = policy->quota_per_hour;
 	key->approvals_required = policy->approvals_required;
 	strncpy(key->audit_mode, policy->audit_mode, sizeof(key->audit_mode) - 1);
+	set_texts(&key->extra_extensions, &key->extra_extension_count, policy->extra_extensions,
+		  policy->n_extra_extensions);
+	key->signatures_unverified = policy->signatures_unverified;
 }
 
 Chancery__KeyPolicy *vault_policy_message(const struct vault_key *key)
@@ -171,5 +206,8 @@ Chancery__KeyPolicy *vault_policy_message(const struct vault_key *key)
 	policy->quota_per_hour = key->quota_per_hour;
 	policy->approvals_required = key->approvals_required;
 	policy->audit_mode = ch_strdup(key->audit_mode);
+	set_texts(&policy->extra_extensions, &policy->n_extra_extensions, key->extra_extensions,
+		  key->extra_extension_count);
+	policy->signatures_unverified = key->signatures_unverified;
 	return policy;
 }

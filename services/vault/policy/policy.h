@@ -32,7 +32,8 @@ void vault_seals_free(struct vault_seals *seals); /* NULL is fine */
 
 /*
  * MAC by the HSMs' seal key over domain || 0 || data. `domain` tells what is sealed
- * ("chancery/key-policy/v1", "chancery/quorum/v1", "chancery/key-number/v1"). CH_UNAVAILABLE: no HSM.
+ * ("chancery/key-policy/v1", "chancery/quorum/v1", "chancery/key-number/v1"). CH_UNAVAILABLE: no HSM, or they
+ * do not agree (mac.h).
  */
 CH_MUST_USE bool vault_seal_make(struct vault *vault, const char *domain, struct ch_view data,
 				 uint8_t seal[VAULT_SEAL_SIZE], struct ch_error *err);
@@ -64,8 +65,14 @@ uint64_t vault_seal_highest(struct vault *vault, const char *name);
  * where it is not. CH_DENIED "key '…': its policy row was changed outside the vault"; CH_UNAVAILABLE: no HSM.
  */
 CH_MUST_USE bool vault_key_verify_read(struct vault *vault, struct vault_key *key, struct ch_error *err);
+/* Its seal alone: the row may be one of before. Raises the alert. CH_DENIED; CH_UNAVAILABLE. */
+CH_MUST_USE bool vault_key_check_seal(struct vault *vault, const struct vault_key *key, struct ch_error *err);
 /* Sets key->seal for what the key now says. */
 CH_MUST_USE bool vault_key_seal(struct vault *vault, struct vault_key *key, struct ch_error *err);
+
+/* The version that the key's row has with its seal; 0: no such row, or its seal does not fit. No alert. */
+CH_MUST_USE bool vault_key_sealed_version(struct vault *vault, const char *key_id, uint64_t *version,
+					  struct ch_error *err);
 
 /* Changes *key, or refuses; may be called again with a newer row where another vault was faster. */
 typedef bool (*vault_key_changer)(void *context, struct vault_key *key, struct ch_error *err);
@@ -83,19 +90,25 @@ CH_MUST_USE bool vault_key_change(struct vault *vault, const char *key_id, vault
 CH_MUST_USE bool vault_number_seal_first(struct vault *vault, const char *key_id,
 					 uint8_t seal[VAULT_SEAL_SIZE], struct ch_error *err);
 /*
- * Takes the number for these bytes: higher than any before, or the very bytes that took it last. Decided
- * under the row's lock, so that it holds over all vaults. CH_DENIED where it goes back or the row's number
- * was changed outside the vault; *reason says which ("number", "number-seal").
+ * Takes the check's number for its bytes: higher than any before, by its cap at the most, or the very bytes
+ * that took it last. Decided under the row's lock, so that it holds over all vaults. CH_DENIED where it goes
+ * back or too far, or the row's number was changed outside the vault; check->reason says which ("number",
+ * "number-seal").
  */
-CH_MUST_USE bool vault_take_number(struct vault *vault, const struct vault_key *key, struct ch_view number,
-				   struct ch_view to_be_signed, const char **reason, struct ch_error *err);
+CH_MUST_USE bool vault_take_number(struct vault *vault, const struct vault_key *key,
+				   struct vault_check *check, struct ch_error *err);
+
+/* The last number that the key's row has with its seal; size 0: none. */
+struct hsm_mark;
+CH_MUST_USE bool vault_number_sealed(struct vault *vault, const char *key_id, struct hsm_mark *number,
+				     struct ch_error *err);
 
 /* --- quota.c --- */
 
 /* An item of the configuration's list `caller_quotas`. */
 struct vault_caller_quota {
-	char *caller; /* "issuer": all its instances together; "issuer/issuer-1": that one */
-	char *purpose;
+	char *caller;  /* "issuer": all its instances together; "issuer/issuer-1": that one */
+	char *purpose; /* or "generate-key" */
 	int64_t burst, per_hour;
 };
 
@@ -109,16 +122,21 @@ void vault_quotas_free(struct vault_quotas *quotas); /* NULL is fine */
 
 struct vault_quota_ask {
 	struct vault *vault;
-	const struct vault_key *key;
+	const struct vault_key *key; /* NULL: it is not made yet */
 	const struct vault_purpose *purpose;
 	const char *service, *instance; /* who asks */
 };
 /*
  * Spends one signature of the key's quota and of each of the caller's. CH_EXHAUSTED names whose, the limit
- * and when there is one again (retry_after_ms); *reason receives "key-quota" or "caller-quota".
+ * and when there is one again (retry_after_ms), and spends nothing; *reason receives "key-quota" or
+ * "caller-quota".
  */
 CH_MUST_USE bool vault_quota_take(const struct vault_quota_ask *ask, const char **reason,
 				  struct ch_error *err);
+
+/* The same for one key that is to be made (`caller_quotas` of the purpose "generate-key"). */
+CH_MUST_USE bool vault_quota_take_key(struct vault *vault, const char *service, const char *instance,
+				      const char **reason, struct ch_error *err);
 
 /* --- quota_store.c --- */
 

@@ -32,12 +32,20 @@ struct vault_quotas {
 	struct quota *all; /* guarded by lock; entries stay until the end */
 };
 
+/* Making keys has quotas as if it were a purpose of signing; its row in the table has the purpose 0. */
+static const struct vault_purpose making_keys = { .name = "generate-key",
+						  .callers = { "issuer", "audit", "operator" } };
+
 /*
- * Where the configuration names none for it: what an identity of the issuer that was stolen may get. Enough
- * at once to issue a whole population anew, and 139 a second after that.
+ * Where the configuration names none for them: what an identity that was stolen may get. Of certificates
+ * enough at once to issue a whole population anew, and 139 a second after that; of keys what a house of many
+ * tenants makes in its first hour, and for audit a few of checkpoints: a key takes room in the HSMs for ever.
  */
-static const struct vault_caller_quota default_quota = {
-	.caller = "issuer", .purpose = "end-entity-certificate", .burst = 200000, .per_hour = 500000
+static const struct vault_caller_quota default_quotas[] = {
+	{ "issuer", "end-entity-certificate", 200000, 500000 },
+	{ "issuer", "generate-key", 1000, 1000 },
+	{ "operator", "generate-key", 1000, 1000 },
+	{ "audit", "generate-key", 20, 20 },
 };
 
 struct vault_quotas *vault_quotas_new(void)
@@ -67,7 +75,8 @@ void vault_quotas_free(struct vault_quotas *quotas)
 bool vault_caller_quotas_check(const struct vault_caller_quota *quotas, size_t count, struct ch_error *err)
 {
 	for (size_t i = 0; i < count; i++) {
-		const struct vault_purpose *found = NULL;
+		bool keys = strcmp(quotas[i].purpose, making_keys.name) == 0;
+		const struct vault_purpose *found = keys ? &making_keys : NULL;
 		CH_AUTO(ch_string)
 		service = ch_format("%.*s", (int)strcspn(quotas[i].caller, "/"), quotas[i].caller);
 
@@ -197,9 +206,10 @@ static bool refuse(const struct vault_quota_ask *ask, const char *whose, const c
 
 	count_refused(ask->vault, whose, name, ask->purpose);
 	ch_fail(err, CH_EXHAUSTED,
-		"%s '%s': its quota of %u signatures at once and %u an hour is used up for purpose '%s': "
-		"again in %lld s",
-		whose, name, burst, per_hour, ask->purpose->name, (long long)((wait_ms + 999) / 1000));
+		"%s '%s': its quota of %u %s at once and %u an hour is used up for purpose '%s': again in "
+		"%lld s",
+		whose, name, burst, ask->key ? "signatures" : "keys", per_hour, ask->purpose->name,
+		(long long)((wait_ms + 999) / 1000));
 	err->retry_after_ms = wait_ms < UINT32_MAX ? (uint32_t)wait_ms : UINT32_MAX;
 	return false;
 }
@@ -244,33 +254,65 @@ static bool take_of_caller(const struct vault_quota_ask *ask, const struct vault
 	return wait_us ? refuse(ask, "caller", quota->caller, burst, per_hour, wait_us, err) : false;
 }
 
-static const struct vault_caller_quota *caller_quota_at(const struct vault *vault, size_t index)
+static bool is_configured(const struct ch_conf_list *configured, const struct vault_caller_quota *wanted)
 {
-	const struct vault_caller_quota *items = vault->config->caller_quotas.items;
+	const struct vault_caller_quota *items = configured->items;
 
-	if (index < vault->config->caller_quotas.count)
-		return &items[index];
-	if (index > vault->config->caller_quotas.count)
-		return NULL;
-	for (size_t i = 0; i < vault->config->caller_quotas.count; i++)
-		if (strcmp(items[i].caller, default_quota.caller) == 0 &&
-		    strcmp(items[i].purpose, default_quota.purpose) == 0)
-			return NULL;
-	return &default_quota;
+	for (size_t i = 0; i < configured->count; i++)
+		if (strcmp(items[i].caller, wanted->caller) == 0 &&
+		    strcmp(items[i].purpose, wanted->purpose) == 0)
+			return true;
+	return false;
+}
+
+/* The next one from *index on that counts for who asks; NULL: no more. */
+static const struct vault_caller_quota *next_quota(const struct vault_quota_ask *ask, size_t *index)
+{
+	const struct ch_conf_list *configured = &ask->vault->config->caller_quotas;
+	const struct vault_caller_quota *items = configured->items;
+
+	for (; *index < configured->count + CH_COUNT(default_quotas); (*index)++) {
+		bool is_default = *index >= configured->count;
+		const struct vault_caller_quota *quota =
+			is_default ? &default_quotas[*index - configured->count] : &items[*index];
+
+		if (is_of(quota, ask) && !(is_default && is_configured(configured, quota)))
+			return quota;
+	}
+	return NULL;
+}
+
+/* What was taken before the caller's quota at `refused` refused: the signature will not be made. */
+static void give_all_back(const struct vault_quota_ask *ask, size_t refused)
+{
+	const struct vault_caller_quota *quota;
+
+	if (ask->key && ask->key->quota_burst)
+		give_back(find_quota(ask->vault, ask->key->key_id, "", 0));
+	for (size_t i = 0; (quota = next_quota(ask, &i)) && i < refused; i++)
+		give_back(find_quota(ask->vault, "", quota->caller, (int32_t)ask->purpose->number));
 }
 
 bool vault_quota_take(const struct vault_quota_ask *ask, const char **reason, struct ch_error *err)
 {
 	const struct vault_caller_quota *quota;
 
-	if (!take_of_key(ask, reason, err))
+	if (ask->key && !take_of_key(ask, reason, err))
 		return false;
-	for (size_t i = 0; (quota = caller_quota_at(ask->vault, i)); i++) {
-		if (!is_of(quota, ask) || take_of_caller(ask, quota, reason, err))
-			continue;
-		if (ask->key->quota_burst)
-			give_back(find_quota(ask->vault, ask->key->key_id, "", 0));
-		return false;
-	}
+	for (size_t i = 0; (quota = next_quota(ask, &i)); i++)
+		if (!take_of_caller(ask, quota, reason, err)) {
+			give_all_back(ask, i);
+			return false;
+		}
 	return true;
+}
+
+bool vault_quota_take_key(struct vault *vault, const char *service, const char *instance, const char **reason,
+			  struct ch_error *err)
+{
+	const struct vault_quota_ask ask = {
+		.vault = vault, .purpose = &making_keys, .service = service, .instance = instance
+	};
+
+	return vault_quota_take(&ask, reason, err);
 }

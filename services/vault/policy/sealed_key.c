@@ -53,6 +53,9 @@ static void set_policy(const struct vault_key *key, Chancery__SealedKey *sealed)
 	sealed->quota_per_hour = key->quota_per_hour;
 	sealed->approvals_required = key->approvals_required;
 	sealed->audit_mode = text(key->audit_mode);
+	sealed->extra_extensions = key->extra_extensions;
+	sealed->n_extra_extensions = key->extra_extension_count;
+	sealed->signatures_unverified = key->signatures_unverified;
 }
 
 struct ch_bytes vault_key_pack(const struct vault_key *key)

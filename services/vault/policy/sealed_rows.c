@@ -3,8 +3,11 @@
  * sealed_rows.c: rows of `keys` are used only with their seal, and changed only together with it. keys.c
  * verifies what it reads here; what changes a key (state, policy, CA limits, copies) does so here.
  */
+#include "marks.h"
 #include "policy.h"
 #include "vault.h"
+
+#include "log/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,12 +28,14 @@ static bool refuse_row(struct vault *vault, const struct vault_key *key, struct 
 	ch_buffer_add(&seen, key->key_id, strlen(key->key_id));
 	ch_buffer_add_view(&seen, content);
 	ch_buffer_add_view(&seen, ch_view_of(&key->seal));
-	if (vault_seal_first_sight(vault, ch_buffer_view(&seen)))
+	if (vault_seal_first_sight(vault, ch_buffer_view(&seen))) {
 		vault_note_alert(vault, key->tenant, key->key_id, "policy-seal", err->message);
+		vault_marks_wake(vault->marks); /* or an HSM is wrong: then that is told too */
+	}
 	return false;
 }
 
-static bool check_seal(struct vault *vault, const struct vault_key *key, struct ch_error *err)
+bool vault_key_check_seal(struct vault *vault, const struct vault_key *key, struct ch_error *err)
 {
 	CH_AUTO(ch_bytes) packed = vault_key_pack(key);
 	struct ch_error why = CH_NONE;
@@ -50,17 +55,20 @@ static bool check_seal(struct vault *vault, const struct vault_key *key, struct 
 	return ch_fail_in(err, "key '%s'", key->key_id);
 }
 
-/* A row is one of before only where a newer one was seen before this one was read: another thread or vault
- * may write the next version at any moment. So what looks old is read again, and held against what was known
- * then. */
+/* A row is one of before only where a newer one was seen, by any vault, before this one was read: another
+ * thread or vault may write the next version at any moment. So what looks old is read again, and held against
+ * what was known then. */
 static bool check_order(struct vault *vault, struct vault_key *key, struct ch_error *err)
 {
 	CH_AUTO(ch_string) key_id = ch_strdup(key->key_id);
-	uint64_t known = vault_seal_highest(vault, key_id);
+	uint64_t known = vault_seal_highest(vault, key_id), marked;
 
+	if (!vault_mark_read_number(vault, VAULT_MARK_KEY, key_id, &marked, err))
+		return ch_fail_in(err, "key '%s'", key_id);
+	known = marked > known ? marked : known;
 	if (key->policy_version < known) {
 		vault_key_free(key);
-		if (!store_find_key(vault->db, key_id, key, err) || !check_seal(vault, key, err))
+		if (!store_find_key(vault->db, key_id, key, err) || !vault_key_check_seal(vault, key, err))
 			return false;
 	}
 	if (key->policy_version < known) {
@@ -69,13 +77,36 @@ static bool check_order(struct vault *vault, struct vault_key *key, struct ch_er
 		return refuse_row(vault, key, ch_view_of(&packed),
 				  "its policy row was changed outside the vault: it is one of before", err);
 	}
+	if (key->policy_version == marked)
+		vault_mark_seen_number(vault, VAULT_MARK_KEY, key_id, marked);
+	else if (key->policy_version > marked &&
+		 !vault_mark_raise_number(vault, VAULT_MARK_KEY, key_id, key->policy_version, err))
+		return ch_fail_in(err, "key '%s'", key_id);
 	vault_seal_saw(vault, key_id, key->policy_version);
+	return true;
+}
+
+bool vault_key_sealed_version(struct vault *vault, const char *key_id, uint64_t *version,
+			      struct ch_error *err)
+{
+	CH_AUTO(vault_key) key = CH_NONE;
+	CH_AUTO(ch_bytes) packed = CH_NONE;
+
+	*version = 0;
+	if (!store_find_key(vault->db, key_id, &key, err))
+		return err->code == CH_NOT_FOUND;
+	if (key.damaged)
+		return true;
+	packed = vault_key_pack(&key);
+	if (!vault_seal_check(vault, VAULT_SEAL_KEY, ch_view_of(&packed), ch_view_of(&key.seal), err))
+		return err->code == CH_DENIED;
+	*version = key.policy_version;
 	return true;
 }
 
 bool vault_key_verify_read(struct vault *vault, struct vault_key *key, struct ch_error *err)
 {
-	if (check_seal(vault, key, err) && check_order(vault, key, err))
+	if (vault_key_check_seal(vault, key, err) && check_order(vault, key, err))
 		return true;
 	vault_key_free(key);
 	return false;
@@ -119,6 +150,16 @@ static void pause_a_little(void)
 	nanosleep(&pause, NULL);
 }
 
+/* It is changed: what cannot be marked now is marked when the row is read next. */
+static void mark_changed(struct vault *vault, const struct vault_key *key)
+{
+	struct ch_error err;
+
+	if (!vault_mark_raise_number(vault, VAULT_MARK_KEY, key->key_id, key->policy_version, &err))
+		ch_log_warn("key '%s': version %llu is not marked yet: %s", key->key_id,
+			    (unsigned long long)key->policy_version, err.message);
+}
+
 bool vault_key_change(struct vault *vault, const char *key_id, vault_key_changer change, void *context,
 		      struct vault_key *changed, struct ch_error *err)
 {
@@ -128,6 +169,7 @@ bool vault_key_change(struct vault *vault, const char *key_id, vault_key_changer
 		err->retryable = false;
 		if (change_once(vault, key_id, change, context, &key, err)) {
 			vault_seal_saw(vault, key_id, key.policy_version);
+			mark_changed(vault, &key);
 			vault_keys_forget(vault->keys, key_id);
 			if (changed)
 				*changed = CH_STEAL(key);

@@ -9,6 +9,17 @@
 
 #define MORE_CAP 4
 
+/* The document is the one that officers signed: vault_approvals_check read it before. */
+static bool take_proposal_time(struct vault_check *check, struct ch_error *err)
+{
+	CH_AUTO(ch_action) document = CH_NONE;
+
+	if (!ch_action_read(ch_view_of(&check->action->document), &document, err))
+		return false;
+	check->proposed_us = document.created_us;
+	return true;
+}
+
 bool vault_check_approvals(struct vault_check *check, Chancery__ActionKind kind,
 			   const struct ch_action_field *more, size_t more_count, struct ch_error *err)
 {
@@ -36,7 +47,7 @@ bool vault_check_approvals(struct vault_check *check, Chancery__ActionKind kind,
 						.now_us = check->now_us };
 
 	check->uses_action =
-		vault_approvals_check(&ask, check->action, check->quorum, check->policy->operators_ca,
+		vault_approvals_check(&ask, check->action, check->quorum, &check->policy->operators,
 				      &check->approvers, &check->reason, err);
-	return check->uses_action;
+	return check->uses_action && take_proposal_time(check, err);
 }

@@ -25,13 +25,9 @@ static bool read_extension(struct ch_view *in, struct vault_extension *extension
 	       ch_der_end(&rest, "Extension.extnValue", err);
 }
 
-bool vault_read_extensions(struct ch_view *in, struct vault_extensions *extensions, struct ch_error *err)
+bool vault_read_extension_list(struct ch_view list, struct vault_extensions *extensions, struct ch_error *err)
 {
-	struct ch_view list;
-
 	extensions->count = 0;
-	if (!ch_der_read(in, CH_DER_SEQUENCE, "Extensions", &list, err))
-		return false;
 	if (list.size == 0)
 		return ch_fail(err, CH_INVALID, "Extensions is empty (RFC 5280 §4.1.2.9)");
 	while (list.size) {
@@ -47,6 +43,14 @@ bool vault_read_extensions(struct ch_view *in, struct vault_extensions *extensio
 		extensions->count++;
 	}
 	return true;
+}
+
+bool vault_read_extensions(struct ch_view *in, struct vault_extensions *extensions, struct ch_error *err)
+{
+	struct ch_view list;
+
+	return ch_der_read(in, CH_DER_SEQUENCE, "Extensions", &list, err) &&
+	       vault_read_extension_list(list, extensions, err);
 }
 
 const struct vault_extension *vault_find_extension(const struct vault_extensions *extensions, uint8_t last)

@@ -94,12 +94,15 @@ bool purpose_ca_certificate(struct vault_check *check, struct ch_error *err)
 	bool root;
 
 	if (!tbs_certificate_read(check->to_be_signed, &tbs, err) ||
-	    !tbs_certificate_check(check, &tbs, err) || !check_is_ca(check, &tbs, err))
+	    !tbs_certificate_check(check, &tbs, err) || !check_is_ca(check, &tbs, err) ||
+	    !vault_check_extensions(check, &tbs.extensions, VAULT_IN_CA_CERTIFICATE, err))
 		return false;
 	root = ch_view_equal(tbs.issuer, tbs.subject);
 	if (root ? !check_root(check, &tbs, err) : !check_subordinate(check, &tbs, err))
 		return false;
-	if (!check_approved(check, &tbs, err))
+	/* Officers sign one after the other, for up to a week: what counts is when they were asked. */
+	if (!check_approved(check, &tbs, err) ||
+	    !tbs_certificate_check_backdating(check, &tbs, check->proposed_us, err))
 		return false;
 	check->sets_ca_limits = true;
 	check->ca_not_before_us = tbs.not_before_us;

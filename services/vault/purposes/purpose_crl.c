@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * purpose_crl.c: TBSCertList (RFC 5280 §5.1): the crl daemon's, or with officers' approvals an operator's,
- * such as at an offline root. Row of purposes.c. That the CRL number never goes back is settled in the
- * database (store.c), so that two vaults agree.
+ * such as at an offline root; a system CA's with officers' approvals, whoever asks. Row of purposes.c. That
+ * the CRL number never goes back is settled in the database (store.c), so that two vaults agree.
  */
 #include "purposes.h"
 
@@ -11,6 +11,8 @@
 
 /* What officers approved may be this old: they sign one after the other. */
 #define APPROVED_AGE CH_DAY
+/* A number that is taken is never given back: one high enough, and the CA makes no CRL any more. */
+#define STEP_CAP 10000
 
 struct tbs_cert_list {
 	struct ch_view signature_algorithm, issuer, number;
@@ -19,8 +21,9 @@ struct tbs_cert_list {
 
 /* Every entry is walked, so that what is signed is well formed to its end; entries themselves are the CRL
  * daemon's word. */
-static bool read_revoked(struct ch_view *in, struct ch_error *err)
+static bool read_revoked(struct vault_check *check, struct ch_view *in, struct ch_error *err)
 {
+	struct vault_extensions extensions;
 	struct ch_view list, entry, serial;
 	int64_t revoked_us;
 
@@ -34,8 +37,10 @@ static bool read_revoked(struct ch_view *in, struct ch_error *err)
 		    !ch_der_read_integer(&entry, "revokedCertificate.userCertificate", &serial, err) ||
 		    !ch_der_read_time(&entry, "revokedCertificate.revocationDate", false, &revoked_us, err))
 			return false;
-		if (entry.size && (!ch_der_read(&entry, CH_DER_SEQUENCE, "crlEntryExtensions", NULL, err) ||
-				   !ch_der_end(&entry, "revokedCertificate", err)))
+		/* Not certificateIssuer, for one: a CA revokes what it issued itself (RFC 5280 §5.3.3). */
+		if (entry.size && (!vault_read_extensions(&entry, &extensions, err) ||
+				   !ch_der_end(&entry, "revokedCertificate", err) ||
+				   !vault_check_extensions(check, &extensions, VAULT_IN_CRL_ENTRY, err)))
 			return false;
 	}
 	return true;
@@ -80,7 +85,8 @@ static bool read_number(const struct vault_extensions *extensions, struct ch_vie
 	return true;
 }
 
-static bool read_crl_extensions(struct ch_view *in, struct tbs_cert_list *tbs, struct ch_error *err)
+static bool read_crl_extensions(struct vault_check *check, struct ch_view *in, struct tbs_cert_list *tbs,
+				struct ch_error *err)
 {
 	struct vault_extensions extensions;
 	struct ch_view explicit;
@@ -88,6 +94,7 @@ static bool read_crl_extensions(struct ch_view *in, struct tbs_cert_list *tbs, s
 	return ch_der_read(in, CH_DER_CONTEXT_CONSTRUCTED(0), "TBSCertList.crlExtensions", &explicit, err) &&
 	       vault_read_extensions(&explicit, &extensions, err) &&
 	       ch_der_end(&explicit, "TBSCertList.crlExtensions", err) && check_critical(&extensions, err) &&
+	       vault_check_extensions(check, &extensions, VAULT_IN_CRL, err) &&
 	       read_number(&extensions, &tbs->number, err);
 }
 
@@ -101,9 +108,9 @@ static bool read_version(struct ch_view *in, struct ch_error *err)
 				       (unsigned long long)version + 1);
 }
 
-static bool tbs_cert_list_read(struct ch_view der, struct tbs_cert_list *tbs, struct ch_error *err)
+static bool tbs_cert_list_read(struct vault_check *check, struct tbs_cert_list *tbs, struct ch_error *err)
 {
-	struct ch_view in;
+	struct ch_view der = check->to_be_signed, in;
 
 	*tbs = (struct tbs_cert_list)CH_NONE;
 	if (!ch_der_read(&der, CH_DER_SEQUENCE, "TBSCertList", &in, err) ||
@@ -113,14 +120,17 @@ static bool tbs_cert_list_read(struct ch_view der, struct tbs_cert_list *tbs, st
 	    !ch_der_read_time(&in, "TBSCertList.thisUpdate", false, &tbs->this_update_us, err) ||
 	    !ch_der_read_time(&in, "TBSCertList.nextUpdate", false, &tbs->next_update_us, err))
 		return false;
-	if (ch_der_next_is(&in, CH_DER_SEQUENCE) && !read_revoked(&in, err))
+	if (ch_der_next_is(&in, CH_DER_SEQUENCE) && !read_revoked(check, &in, err))
 		return false;
-	return read_crl_extensions(&in, tbs, err) && ch_der_end(&in, "TBSCertList", err);
+	return read_crl_extensions(check, &in, tbs, err) && ch_der_end(&in, "TBSCertList", err);
 }
 
-static bool by_operator(const struct vault_check *check)
+/* A system CA's CRL is the list of refused identities, which shuts daemons out: no daemon makes one alone, a
+ * taken-over one neither. */
+static bool needs_officers(const struct vault_check *check)
 {
-	return strcmp(check->sender_service, "operator") == 0;
+	return strcmp(check->sender_service, "operator") == 0 ||
+	       check->key->purposes >> CHANCERY__PURPOSE__PURPOSE_SERVICE_IDENTITY & 1;
 }
 
 static bool check_approved(struct vault_check *check, const struct tbs_cert_list *tbs, struct ch_error *err)
@@ -140,7 +150,7 @@ static bool check_window(struct vault_check *check, const struct tbs_cert_list *
 	int64_t tolerance = check->policy->clock_tolerance_us;
 	int64_t longest = check->key->max_validity_us ? check->key->max_validity_us
 						      : check->policy->crl_max_validity_us;
-	int64_t age = by_operator(check) ? APPROVED_AGE : tolerance;
+	int64_t age = needs_officers(check) ? APPROVED_AGE : tolerance;
 	char is[CH_TIME_TEXT_SIZE], now[CH_TIME_TEXT_SIZE];
 
 	if (tbs->this_update_us > check->now_us + tolerance || tbs->this_update_us < check->now_us - age)
@@ -162,7 +172,7 @@ bool purpose_crl(struct vault_check *check, struct ch_error *err)
 	const struct vault_key *key = check->key;
 	struct tbs_cert_list tbs;
 
-	if (!tbs_cert_list_read(check->to_be_signed, &tbs, err))
+	if (!tbs_cert_list_read(check, &tbs, err))
 		return false;
 	if (!ch_view_equal(tbs.signature_algorithm, key->algorithm->signature_identifier))
 		return vault_refuse(check, "algorithm", err,
@@ -174,6 +184,7 @@ bool purpose_crl(struct vault_check *check, struct ch_error *err)
 	if (!check_window(check, &tbs, err))
 		return false;
 	check->number = tbs.number;
+	check->number_step_cap = needs_officers(check) ? 0 : STEP_CAP;
 	check->subject = ch_hex(tbs.number);
-	return !by_operator(check) || check_approved(check, &tbs, err);
+	return !needs_officers(check) || check_approved(check, &tbs, err);
 }

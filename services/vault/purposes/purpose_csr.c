@@ -11,6 +11,7 @@
 
 struct request_info {
 	struct ch_view subject, public_key_info; /* whole elements */
+	struct vault_extensions extensions;
 };
 
 static bool read_sequence(struct ch_view *in, const char *what, struct ch_view *whole, struct ch_error *err)
@@ -26,7 +27,8 @@ static bool read_sequence(struct ch_view *in, const char *what, struct ch_view *
 
 /* At most one attribute, extensionRequest: whoever certifies the key decides anyway what the certificate
  * says. */
-static bool read_attributes(struct ch_view attributes, struct ch_error *err)
+static bool read_attributes(struct ch_view attributes, struct vault_extensions *extensions,
+			    struct ch_error *err)
 {
 	static const uint8_t extension_request[] = { 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x0e };
 	struct ch_view attribute, type, values;
@@ -36,13 +38,15 @@ static bool read_attributes(struct ch_view attributes, struct ch_error *err)
 	if (!ch_der_read(&attributes, CH_DER_SEQUENCE, "CertificationRequestInfo.attributes", &attribute,
 			 err) ||
 	    !ch_der_end(&attributes, "CertificationRequestInfo.attributes", err) ||
-	    !ch_der_read(&attribute, CH_DER_OID, "Attribute.type", &type, err) ||
+	    !ch_der_read_oid(&attribute, "Attribute.type", &type, err) ||
 	    !ch_der_read(&attribute, CH_DER_SET, "Attribute.values", &values, err) ||
 	    !ch_der_end(&attribute, "Attribute", err))
 		return false;
-	return ch_view_equal(type, ch_view(extension_request, sizeof(extension_request))) ||
-	       ch_fail(err, CH_INVALID,
-		       "CertificationRequestInfo has an attribute other than extensionRequest");
+	if (!ch_view_equal(type, ch_view(extension_request, sizeof(extension_request))))
+		return ch_fail(err, CH_INVALID,
+			       "CertificationRequestInfo has an attribute other than extensionRequest");
+	return vault_read_extensions(&values, extensions, err) &&
+	       ch_der_end(&values, "extensionRequest", err);
 }
 
 static bool read_info(struct ch_view der, struct request_info *info, struct ch_error *err)
@@ -66,7 +70,7 @@ static bool read_info(struct ch_view der, struct request_info *info, struct ch_e
 	return (version == 0 ||
 		ch_fail(err, CH_INVALID, "CertificationRequestInfo of version %llu, only v1 (0) is signed",
 			(unsigned long long)version)) &&
-	       read_attributes(attributes, err);
+	       read_attributes(attributes, &info->extensions, err);
 }
 
 static bool check_approved(struct vault_check *check, struct ch_error *err)
@@ -81,6 +85,7 @@ bool purpose_csr(struct vault_check *check, struct ch_error *err)
 	const struct vault_key *key = check->key;
 	struct request_info info;
 
+	info.extensions.count = 0;
 	if (!read_info(check->to_be_signed, &info, err))
 		return false;
 	check->subject = ch_name_text(info.subject);
@@ -91,5 +96,6 @@ bool purpose_csr(struct vault_check *check, struct ch_error *err)
 	if (!ch_view_equal(info.public_key_info, ch_view_of(&key->public_key_info)))
 		return vault_refuse(check, "subject-key", err, "the public key is not key '%s' itself",
 				    key->key_id);
-	return check_approved(check, err);
+	return vault_check_extensions(check, &info.extensions, VAULT_IN_CA_CSR, err) &&
+	       check_approved(check, err);
 }

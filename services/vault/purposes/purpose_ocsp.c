@@ -2,21 +2,22 @@
 /* purpose_ocsp.c: ResponseData (RFC 6960 §4.2.1). Row of purposes.c. */
 #include "purposes.h"
 
+#include "x509/cert_id.h"
+
 #include <stdlib.h>
 
 #define RESPONSES_CAP 64
 
-/* CertID (RFC 6960 §4.1.1) */
-static bool read_cert_id(struct ch_view *in, struct ch_error *err)
+/* What relying parties chose and the responder repeats: nothing but hashes of these sizes and a serial
+ * number. */
+static bool check_cert_id(struct vault_check *check, struct ch_view *in, struct ch_error *err)
 {
-	struct ch_view cert_id, octets;
+	struct ch_cert_id id;
 
-	return ch_der_read(in, CH_DER_SEQUENCE, "CertID", &cert_id, err) &&
-	       ch_der_read(&cert_id, CH_DER_SEQUENCE, "CertID.hashAlgorithm", NULL, err) &&
-	       ch_der_read_octet_string(&cert_id, "CertID.issuerNameHash", &octets, err) &&
-	       ch_der_read_octet_string(&cert_id, "CertID.issuerKeyHash", &octets, err) &&
-	       ch_der_read_integer(&cert_id, "CertID.serialNumber", &octets, err) &&
-	       ch_der_end(&cert_id, "CertID", err);
+	if (!ch_cert_id_read(in, &id, err))
+		return false;
+	return id.hash != CH_CERT_ID_OTHER ||
+	       vault_refuse(check, "cert-id", err, "CertID.hashAlgorithm is neither SHA-1 nor SHA-256");
 }
 
 static bool read_revoked_info(struct ch_view info, struct ch_error *err)
@@ -66,14 +67,27 @@ static bool check_window(struct vault_check *check, int64_t this_update_us, int6
 	return true;
 }
 
+/* [1] EXPLICIT Extensions, which may be absent. */
+static bool check_extensions(struct vault_check *check, struct ch_view *in, const char *what,
+			     enum vault_place place, struct ch_error *err)
+{
+	struct vault_extensions extensions;
+	struct ch_view explicit;
+
+	if (!ch_der_next_is(in, CH_DER_CONTEXT_CONSTRUCTED(1)))
+		return true;
+	return ch_der_read(in, CH_DER_CONTEXT_CONSTRUCTED(1), what, &explicit, err) &&
+	       vault_read_extensions(&explicit, &extensions, err) && ch_der_end(&explicit, what, err) &&
+	       vault_check_extensions(check, &extensions, place, err);
+}
+
 static bool check_single_response(struct vault_check *check, struct ch_view *in, struct ch_error *err)
 {
 	struct ch_view single, explicit;
 	int64_t this_update_us, next_update_us;
-	bool present;
 
 	if (!ch_der_read(in, CH_DER_SEQUENCE, "SingleResponse", &single, err) ||
-	    !read_cert_id(&single, err) || !read_cert_status(&single, err) ||
+	    !check_cert_id(check, &single, err) || !read_cert_status(&single, err) ||
 	    !ch_der_read_time(&single, "SingleResponse.thisUpdate", false, &this_update_us, err))
 		return false;
 	if (!ch_der_next_is(&single, CH_DER_CONTEXT_CONSTRUCTED(0)))
@@ -83,8 +97,8 @@ static bool check_single_response(struct vault_check *check, struct ch_view *in,
 			 err) ||
 	    !ch_der_read_time(&explicit, "SingleResponse.nextUpdate", false, &next_update_us, err) ||
 	    !ch_der_end(&explicit, "SingleResponse.nextUpdate", err) ||
-	    !ch_der_read_optional(&single, CH_DER_CONTEXT_CONSTRUCTED(1), "SingleResponse.singleExtensions",
-				  &present, NULL, err) ||
+	    !check_extensions(check, &single, "SingleResponse.singleExtensions", VAULT_IN_SINGLE_RESPONSE,
+			      err) ||
 	    !ch_der_end(&single, "SingleResponse", err))
 		return false;
 	return check_window(check, this_update_us, next_update_us, err);
@@ -140,13 +154,11 @@ static bool check_responses(struct vault_check *check, struct ch_view *in, struc
 bool purpose_ocsp(struct vault_check *check, struct ch_error *err)
 {
 	struct ch_view der = check->to_be_signed, in;
-	bool present;
 
 	/* version [0] is DEFAULT v1 and so absent; another one fails as an unexpected tag */
 	return ch_der_read(&der, CH_DER_SEQUENCE, "ResponseData", &in, err) &&
 	       ch_der_end(&der, "ResponseData", err) && check_responder(check, &in, err) &&
 	       check_produced_at(check, &in, err) && check_responses(check, &in, err) &&
-	       ch_der_read_optional(&in, CH_DER_CONTEXT_CONSTRUCTED(1), "ResponseData.responseExtensions",
-				    &present, NULL, err) &&
+	       check_extensions(check, &in, "ResponseData.responseExtensions", VAULT_IN_OCSP_RESPONSE, err) &&
 	       ch_der_end(&in, "ResponseData", err);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * purpose_service_identity.c: the certificate of a daemon instance, signed by a system CA whose key is in the
- * vault. A daemon renews its own and nobody else's; an operator makes any, with officers' approvals. Row of
- * purposes.c.
+ * vault. A daemon renews its own and nobody else's, with exactly the names of the one that it has: those that
+ * the system CA's owner gave it; an operator makes any, with officers' approvals. Row of purposes.c.
  */
 #include "purposes.h"
 
@@ -36,7 +36,7 @@ static bool take_identity(struct ch_view uri, char identity[URI_CAP], struct ch_
 	return true;
 }
 
-/* Exactly one URI; DNS names and addresses, which TLS may want, besides. */
+/* Exactly one URI; DNS names and addresses, which TLS may want, besides: check_asker says which. */
 static bool read_names(struct vault_check *check, struct ch_view names, char identity[URI_CAP],
 		       struct ch_error *err)
 {
@@ -119,6 +119,34 @@ static bool is_own(const struct vault_check *check, const char *identity)
 	       strcmp(identity + size + 1, check->sender_instance) == 0;
 }
 
+/* The names of the identity that asks, to the octet. What the owner of the system CA allowed when it was
+ * issued is in there; a name of the gateway's public HTTPS, or another service's, is not. */
+static bool has_own_names(struct vault_check *check, struct ch_view names, struct ch_error *err)
+{
+	uint8_t digest[64];
+	size_t size;
+
+	if (!ch_digest("sha256", names, digest, &size, err))
+		return false;
+	return (check->sender_names_sha256 && memcmp(digest, check->sender_names_sha256, 32) == 0) ||
+	       vault_refuse(
+		       check, "identity-names", err,
+		       "subjectAltName differs from the one of the identity that %s/%s has: a renewal keeps "
+		       "its names",
+		       check->sender_service, check->sender_instance);
+}
+
+/* A subject that reads as another's name would, where somebody looks at it: CN=<instance> alone. */
+static bool has_own_subject(struct vault_check *check, struct ch_view subject, struct ch_error *err)
+{
+	CH_AUTO(ch_string) expected = ch_format("CN=%s", check->sender_instance);
+	CH_AUTO(ch_string) text = ch_name_text(subject);
+
+	return strcmp(text, expected) == 0 ||
+	       vault_refuse(check, "identity-subject", err, "subject is '%s', a renewal has '%s'", text,
+			    expected);
+}
+
 static bool check_asker(struct vault_check *check, const struct tbs_certificate *tbs, const char *identity,
 			struct ch_error *err)
 {
@@ -131,11 +159,15 @@ static bool check_asker(struct vault_check *check, const struct tbs_certificate 
 
 	if (strcmp(check->sender_service, "operator") == 0)
 		return vault_check_approvals(check, CHANCERY__ACTION_KIND__ACTION_SERVICE_IDENTITY, more,
-					     CH_COUNT(more), err);
-	return is_own(check, identity) ||
-	       vault_refuse(check, "identity", err,
-			    "%s/%s asks for the identity of %s: a daemon renews its own alone",
-			    check->sender_service, check->sender_instance, identity);
+					     CH_COUNT(more), err) &&
+		       tbs_certificate_check_backdating(check, tbs, check->proposed_us, err);
+	if (!tbs_certificate_check_backdating(check, tbs, check->now_us, err))
+		return false;
+	if (!is_own(check, identity))
+		return vault_refuse(check, "identity", err,
+				    "%s/%s asks for the identity of %s: a daemon renews its own alone",
+				    check->sender_service, check->sender_instance, identity);
+	return has_own_names(check, tbs->subject_alt_name, err) && has_own_subject(check, tbs->subject, err);
 }
 
 bool purpose_service_identity(struct vault_check *check, struct ch_error *err)
@@ -145,8 +177,9 @@ bool purpose_service_identity(struct vault_check *check, struct ch_error *err)
 
 	if (!tbs_certificate_read(check->to_be_signed, &tbs, err) ||
 	    !tbs_certificate_check(check, &tbs, err) || !check_usage(check, &tbs, err) ||
-	    !check_subject_key(check, &tbs, err) || !check_length(check, &tbs, err) ||
-	    !tbs_certificate_check_within_ca(check, &tbs, err))
+	    !vault_check_extensions(check, &tbs.extensions, VAULT_IN_SERVICE_IDENTITY, err) ||
+	    !tbs_certificate_check_subject(check, &tbs, err) || !check_subject_key(check, &tbs, err) ||
+	    !check_length(check, &tbs, err) || !tbs_certificate_check_within_ca(check, &tbs, err))
 		return false;
 	return read_names(check, tbs.subject_alt_name, identity, err) &&
 	       check_asker(check, &tbs, identity, err);

@@ -138,17 +138,23 @@ static bool check_policy(struct vault_check *check, struct ch_view oid, struct c
 			    check->key->key_id);
 }
 
-/* Without a fraction, genTime stands for its whole second. */
+/* Without a fraction, genTime stands for its whole second. What is too old, or of another clock, says nothing
+ * against who asks: made anew, or asked of another vault, it may do. */
 static bool check_gen_time(struct vault_check *check, int64_t gen_time_us, struct ch_error *err)
 {
 	int64_t tolerance = check->policy->timestamp_tolerance_us;
 	int64_t span = gen_time_us % CH_SECOND ? 0 : CH_SECOND - 1;
 	char is[CH_TIME_TEXT_SIZE], now[CH_TIME_TEXT_SIZE];
 
-	if (check->now_us < gen_time_us - tolerance || check->now_us > gen_time_us + span + tolerance)
-		return vault_refuse(check, "gen-time", err, "genTime %s is not the vault's time (%s)",
-				    ch_time_text(gen_time_us, is), ch_time_text(check->now_us, now));
-	return true;
+	if (check->now_us >= gen_time_us - tolerance && check->now_us <= gen_time_us + span + tolerance)
+		return true;
+	vault_refuse(check, "gen-time", err, "genTime %s is not the vault's time (%s)",
+		     ch_time_text(gen_time_us, is), ch_time_text(check->now_us, now));
+	if (err) {
+		err->code = CH_EXPIRED;
+		err->retryable = true;
+	}
+	return false;
 }
 
 static bool read_message_imprint(struct ch_view *in, struct ch_error *err)
@@ -162,15 +168,23 @@ static bool read_message_imprint(struct ch_view *in, struct ch_error *err)
 }
 
 /* accuracy, ordering, nonce, tsa, extensions: each at most once and in this order */
-static bool read_optional_rest(struct ch_view *in, struct ch_error *err)
+static bool check_optional_rest(struct vault_check *check, struct ch_view *in, struct ch_error *err)
 {
 	static const unsigned tags[] = { CH_DER_SEQUENCE, CH_DER_BOOLEAN, CH_DER_INTEGER,
-					 CH_DER_CONTEXT_CONSTRUCTED(0), CH_DER_CONTEXT_CONSTRUCTED(1) };
+					 CH_DER_CONTEXT_CONSTRUCTED(0) };
+	struct vault_extensions extensions;
+	struct ch_view list;
 	bool present;
 
 	for (size_t i = 0; i < CH_COUNT(tags); i++)
 		if (!ch_der_read_optional(in, tags[i], "TSTInfo", &present, NULL, err))
 			return false;
+	if (!ch_der_read_optional(in, CH_DER_CONTEXT_CONSTRUCTED(1), "TSTInfo.extensions", &present, &list,
+				  err))
+		return false;
+	if (present && (!vault_read_extension_list(list, &extensions, err) ||
+			!vault_check_extensions(check, &extensions, VAULT_IN_TST_INFO, err)))
+		return false;
 	return ch_der_end(in, "TSTInfo", err);
 }
 
@@ -188,7 +202,7 @@ static bool check_tst_info(struct vault_check *check, struct ch_error *err)
 	    !ch_der_read_oid(&in, "TSTInfo.policy", &policy, err) || !read_message_imprint(&in, err) ||
 	    !ch_der_read_integer(&in, "TSTInfo.serialNumber", &serial, err) ||
 	    !ch_der_read_time(&in, "TSTInfo.genTime", true, &gen_time_us, err) ||
-	    !read_optional_rest(&in, err))
+	    !check_optional_rest(check, &in, err))
 		return false;
 	if (version != 1)
 		return vault_refuse(check, "version", err, "TSTInfo.version is %llu, must be 1",

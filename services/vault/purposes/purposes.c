@@ -12,15 +12,15 @@
  * this one. */
 static const struct vault_purpose purposes[] = {
 	/* clang-format off */
-	/* number                                            name                      callers                  each audited  check */
-	{ CHANCERY__PURPOSE__PURPOSE_END_ENTITY_CERTIFICATE, "end-entity-certificate", { "issuer" },             true,  purpose_end_entity },
-	{ CHANCERY__PURPOSE__PURPOSE_CA_CERTIFICATE,         "ca-certificate",         { "issuer", "operator" }, true,  purpose_ca_certificate },
-	{ CHANCERY__PURPOSE__PURPOSE_CRL,                    "crl",                    { "crl", "operator" },    true,  purpose_crl },
-	{ CHANCERY__PURPOSE__PURPOSE_OCSP,                   "ocsp",                   { "ocsp" },               false, purpose_ocsp },
-	{ CHANCERY__PURPOSE__PURPOSE_TIMESTAMP,              "timestamp",              { "tsa" },                false, purpose_timestamp },
-	{ CHANCERY__PURPOSE__PURPOSE_AUDIT_CHECKPOINT,       "audit-checkpoint",       { "audit" },              false, purpose_checkpoint },
-	{ CHANCERY__PURPOSE__PURPOSE_CA_CSR,                 "ca-csr",                 { "issuer", "operator" }, true,  purpose_csr },
-	{ CHANCERY__PURPOSE__PURPOSE_SERVICE_IDENTITY,       "service-identity",       { NULL },                 true,  purpose_service_identity },
+	/* number                                            name                      callers                  each audited  keeps octets  for relying parties  check */
+	{ CHANCERY__PURPOSE__PURPOSE_END_ENTITY_CERTIFICATE, "end-entity-certificate", { "issuer" },             true,         true,         false,               purpose_end_entity },
+	{ CHANCERY__PURPOSE__PURPOSE_CA_CERTIFICATE,         "ca-certificate",         { "issuer", "operator" }, true,         true,         false,               purpose_ca_certificate },
+	{ CHANCERY__PURPOSE__PURPOSE_CRL,                    "crl",                    { "crl", "operator" },    true,         false,        false,               purpose_crl },
+	{ CHANCERY__PURPOSE__PURPOSE_OCSP,                   "ocsp",                   { "ocsp" },               false,        false,        true,                purpose_ocsp },
+	{ CHANCERY__PURPOSE__PURPOSE_TIMESTAMP,              "timestamp",              { "tsa" },                false,        false,        true,                purpose_timestamp },
+	{ CHANCERY__PURPOSE__PURPOSE_AUDIT_CHECKPOINT,       "audit-checkpoint",       { "audit" },              false,        false,        false,               purpose_checkpoint },
+	{ CHANCERY__PURPOSE__PURPOSE_CA_CSR,                 "ca-csr",                 { "issuer", "operator" }, true,         false,        false,               purpose_csr },
+	{ CHANCERY__PURPOSE__PURPOSE_SERVICE_IDENTITY,       "service-identity",       { NULL },                 true,         true,         false,               purpose_service_identity },
 	/* clang-format on */
 };
 
@@ -86,11 +86,13 @@ void vault_key_free(struct vault_key *key)
 	free(key->label);
 	ch_bytes_free(&key->subject_der);
 	ch_bytes_free(&key->public_key_info);
+	ch_verify_key_free(key->verify_key);
 	free_texts(key->residency, key->residency_count);
 	free_texts(key->timestamp_policies, key->timestamp_policy_count);
 	free(key->checkpoint_origin);
 	free_texts(key->callers, key->caller_count);
 	free_texts(key->signature_algorithms, key->signature_algorithm_count);
+	free_texts(key->extra_extensions, key->extra_extension_count);
 	ch_bytes_free(&key->request_id);
 	ch_bytes_free(&key->seal);
 	*key = (struct vault_key)CH_NONE;

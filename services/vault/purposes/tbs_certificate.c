@@ -5,6 +5,8 @@
  */
 #include "purposes.h"
 
+#include "x509/name.h"
+
 #include <string.h>
 
 #define SERIAL_CAP 20 /* octets, RFC 5280 §4.1.2.2 */
@@ -84,6 +86,11 @@ static bool read_key_usage(const struct vault_extension *extension, struct tbs_c
 		return false;
 	if (bits.size < 2 || bits.size > 3 || bits.data[0] > 7)
 		return ch_fail(err, CH_INVALID, "keyUsage is not a BIT STRING of 1 to 9 bits");
+	if (bits.data[bits.size - 1] & ((1u << bits.data[0]) - 1))
+		return ch_fail(err, CH_INVALID, "keyUsage has bits set that it calls unused (X.690 §11.2.1)");
+	if (!(bits.data[bits.size - 1] >> bits.data[0] & 1)) /* X.690 §11.2.2; RFC 5280: at least one bit */
+		return ch_fail(err, CH_INVALID,
+			       "keyUsage does not end with a bit that is set (X.690 §11.2.2)");
 	tbs->has_key_usage = true;
 	tbs->key_usage = bits.data[1];
 	tbs->may_sign_certificates = bits.data[1] & 0x04;
@@ -96,6 +103,7 @@ static bool read_extended_key_usage(const struct vault_extension *extension, str
 				    struct ch_error *err)
 {
 	static const uint8_t id_kp[] = { 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03 };
+	static const uint8_t any[] = { 0x55, 0x1d, 0x25, 0x00 };
 	struct ch_view value = extension->value, list, purpose;
 
 	if (!ch_der_read(&value, CH_DER_SEQUENCE, "extendedKeyUsage", &list, err))
@@ -103,37 +111,39 @@ static bool read_extended_key_usage(const struct vault_extension *extension, str
 	if (list.size == 0)
 		return ch_fail(err, CH_INVALID, "extendedKeyUsage is empty");
 	while (list.size) {
-		if (!ch_der_read(&list, CH_DER_OID, "extendedKeyUsage.keyPurposeId", &purpose, err))
+		if (!ch_der_read_oid(&list, "extendedKeyUsage.keyPurposeId", &purpose, err))
 			return false;
+		tbs->any_usage = tbs->any_usage || ch_view_equal(purpose, ch_view(any, sizeof(any)));
 		if (purpose.size != sizeof(id_kp) + 1 || memcmp(purpose.data, id_kp, sizeof(id_kp)) != 0)
 			continue;
 		tbs->may_sign_ocsp = tbs->may_sign_ocsp || purpose.data[sizeof(id_kp)] == 9;
+		tbs->may_stamp = tbs->may_stamp || purpose.data[sizeof(id_kp)] == 8;
 	}
 	return true;
 }
 
 static bool read_extensions(struct ch_view *in, struct tbs_certificate *tbs, struct ch_error *err)
 {
-	struct vault_extensions extensions;
+	struct vault_extensions *extensions = &tbs->extensions;
 	const struct vault_extension *found;
 	struct ch_view explicit;
 
 	if (in->size == 0)
 		return true;
 	if (!ch_der_read(in, CH_DER_CONTEXT_CONSTRUCTED(3), "TBSCertificate.extensions", &explicit, err) ||
-	    !vault_read_extensions(&explicit, &extensions, err) ||
+	    !vault_read_extensions(&explicit, extensions, err) ||
 	    !ch_der_end(&explicit, "TBSCertificate.extensions", err))
 		return false;
-	found = vault_find_extension(&extensions, VAULT_CE_BASIC_CONSTRAINTS);
+	found = vault_find_extension(extensions, VAULT_CE_BASIC_CONSTRAINTS);
 	if (found && !read_basic_constraints(found, tbs, err))
 		return false;
-	found = vault_find_extension(&extensions, VAULT_CE_KEY_USAGE);
+	found = vault_find_extension(extensions, VAULT_CE_KEY_USAGE);
 	if (found && !read_key_usage(found, tbs, err))
 		return false;
-	found = vault_find_extension(&extensions, VAULT_CE_SUBJECT_ALT_NAME);
+	found = vault_find_extension(extensions, VAULT_CE_SUBJECT_ALT_NAME);
 	if (found)
 		tbs->subject_alt_name = found->value;
-	found = vault_find_extension(&extensions, VAULT_CE_EXTENDED_KEY_USAGE);
+	found = vault_find_extension(extensions, VAULT_CE_EXTENDED_KEY_USAGE);
 	if (!found)
 		return true;
 	tbs->extended_key_usage = found->value;
@@ -155,8 +165,11 @@ bool tbs_certificate_read(struct ch_view der, struct tbs_certificate *tbs, struc
 	    !read_whole_sequence(&in, "TBSCertificate.issuer", &tbs->issuer, err) ||
 	    !read_validity(&in, tbs, err) ||
 	    !read_whole_sequence(&in, "TBSCertificate.subject", &tbs->subject, err) ||
-	    !read_whole_sequence(&in, "TBSCertificate.subjectPublicKeyInfo", &tbs->public_key_info, err))
+	    !read_whole_sequence(&in, "TBSCertificate.subjectPublicKeyInfo", &tbs->public_key_info, err) ||
+	    !ch_spki_check(tbs->public_key_info, &tbs->subject_key, err))
 		return false;
+	if (!ch_name_check(tbs->subject, err))
+		return ch_fail_in(err, "TBSCertificate.subject");
 	/* issuerUniqueID and subjectUniqueID (RFC 5280 §4.1.2.8: MUST NOT) fail here as an unexpected tag */
 	return read_extensions(&in, tbs, err) && ch_der_end(&in, "TBSCertificate", err);
 }
@@ -208,6 +221,41 @@ bool tbs_certificate_check(struct vault_check *check, const struct tbs_certifica
 				    named, key->key_id, wanted);
 	}
 	return check_validity(check, tbs, err);
+}
+
+bool tbs_certificate_check_backdating(struct vault_check *check, const struct tbs_certificate *tbs,
+				      int64_t from_us, struct ch_error *err)
+{
+	char before[CH_TIME_TEXT_SIZE], from[CH_TIME_TEXT_SIZE];
+
+	return tbs->not_before_us >= from_us - VAULT_BACKDATING_CAP ||
+	       vault_refuse(check, "validity", err, "notBefore %s is over %d hours before %s",
+			    ch_time_text(tbs->not_before_us, before), (int)(VAULT_BACKDATING_CAP / CH_HOUR),
+			    ch_time_text(from_us, from));
+}
+
+static bool refuse_subject(struct vault_check *check, const struct tbs_certificate *tbs, const char *whose,
+			   struct ch_error *err)
+{
+	CH_AUTO(ch_string) subject = ch_name_text(tbs->subject);
+
+	return vault_refuse(check, "subject", err, "subject '%.200s' is the name of %s", subject, whose);
+}
+
+bool tbs_certificate_check_subject(struct vault_check *check, const struct tbs_certificate *tbs,
+				   struct ch_error *err)
+{
+	bool equal;
+
+	if (!ch_name_equal(tbs->subject, tbs->issuer, &equal, err))
+		return ch_fail_in(err, "subject");
+	if (equal)
+		return refuse_subject(check, tbs, "the issuer", err);
+	if (!check->is_ca_name(check->find_state, tbs->subject, &equal, err)) {
+		check->reason = "unavailable";
+		return false;
+	}
+	return !equal || refuse_subject(check, tbs, "a CA of this tenant", err);
 }
 
 bool tbs_certificate_check_within_ca(struct vault_check *check, const struct tbs_certificate *tbs,

@@ -98,18 +98,18 @@ bool secret_box_version(struct ch_view sealed, uint32_t *version, struct ch_erro
 }
 
 bool secret_box_open(struct ch_view key, const struct secret_context *context, struct ch_view sealed,
-		     struct ch_bytes *plaintext, struct ch_error *err)
+		     struct ch_secret *plaintext, struct ch_error *err)
 {
 	CH_AUTO(box_cipher) cipher = EVP_CIPHER_CTX_new();
-	CH_AUTO(ch_bytes) out = CH_NONE, aad = CH_NONE;
+	CH_AUTO(ch_secret) out = CH_NONE;
+	CH_AUTO(ch_bytes) aad = CH_NONE;
 	uint8_t tag[TAG_SIZE];
 	int used = 0, rest = 0;
 	uint32_t version;
 
-	if (!secret_box_version(sealed, &version, err) || !check_context(context, err))
+	if (!secret_box_version(sealed, &version, err) || !check_context(context, err) ||
+	    !ch_secret_new(sealed.size - SECRET_OVERHEAD, &out, err))
 		return false;
-	out.size = sealed.size - SECRET_OVERHEAD;
-	out.data = ch_alloc(out.size + 1);
 	memcpy(tag, sealed.data + sealed.size - TAG_SIZE, TAG_SIZE);
 	aad = associated_data(context, sealed.data);
 	if (!start(cipher, false, key, sealed.data + HEADER_SIZE, ch_view_of(&aad), err))
@@ -117,14 +117,12 @@ bool secret_box_open(struct ch_view key, const struct secret_context *context, s
 	if (EVP_CipherUpdate(cipher, out.data, &used, sealed.data + HEADER_SIZE + NONCE_SIZE,
 			     (int)out.size) != 1 ||
 	    EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_SET_TAG, TAG_SIZE, tag) != 1 ||
-	    EVP_CipherFinal_ex(cipher, out.data + used, &rest) != 1) {
-		ch_wipe(out.data, out.size); /* not authenticated: nobody may see it */
+	    EVP_CipherFinal_ex(cipher, out.data + used, &rest) != 1)
 		return ch_fail_openssl(
 			err, CH_DENIED,
 			"the secret was altered, or was sealed by another service, for another "
 			"tenant or in another context than '%.80s'",
 			context->context);
-	}
 	*plaintext = CH_STEAL(out);
 	return true;
 }

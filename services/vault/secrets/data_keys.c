@@ -7,6 +7,8 @@
 #include "secrets.h"
 
 #include "data_key_store.h"
+#include "marks.h"
+#include "policy.h"
 #include "vault.h"
 
 #include <stdatomic.h>
@@ -91,6 +93,10 @@ static bool ask_hsm(struct vault *vault, Chancery__HsmRequest *request, int64_t 
 	hsm_run(vault->hsms, &item, 1);
 	if (!item.reply) {
 		*err = item.err;
+		if (request->decrypt && item.hsm_code == CH_INVALID) { /* each that was asked says so */
+			err->code = CH_INVALID;
+			err->retryable = false;
+		}
 		return false;
 	}
 	if (wrapped)
@@ -197,12 +203,37 @@ static bool make(struct vault_secrets *secrets, const char *tenant, uint32_t ver
 	       store_insert_data_key(secrets->vault->db, tenant, version, ch_view_of(&wrapped), err);
 }
 
+/* The newest row, which is no older than the mark was before: the mark is raised after its row is there, so
+ * one that is read first is never ahead of an honest database. A newer row that was removed: the older would
+ * seal again. */
+static bool read_newest(struct vault *vault, const char *tenant, uint32_t *version, struct ch_error *err)
+{
+	CH_AUTO(ch_string) content = NULL;
+	uint64_t marked;
+
+	if (!vault_mark_read_number(vault, VAULT_MARK_DATA_KEY, tenant, &marked, err) ||
+	    !store_newest_data_key(vault->db, tenant, version, err))
+		return false;
+	if (*version == marked)
+		vault_mark_seen_number(vault, VAULT_MARK_DATA_KEY, tenant, marked);
+	if (*version >= marked)
+		return *version == marked ||
+		       vault_mark_raise_number(vault, VAULT_MARK_DATA_KEY, tenant, *version, err);
+	content = ch_format("data-key/%s/%u", tenant, *version);
+	ch_fail(err, CH_DENIED,
+		"data key %llu of tenant '%s' was removed outside the vault: %u is the newest",
+		(unsigned long long)marked, tenant, *version);
+	if (vault_seal_first_sight(vault, ch_view_text(content)))
+		vault_note_alert(vault, tenant, tenant, "data-key-old", err->message);
+	return false;
+}
+
 bool data_key_newest(struct vault_secrets *secrets, const char *tenant, int64_t deadline_us,
 		     uint32_t *version, struct ch_error *err)
 {
 	if (remembered_newest(secrets, tenant, version))
 		return true;
-	if (!store_newest_data_key(secrets->vault->db, tenant, version, err))
+	if (!read_newest(secrets->vault, tenant, version, err))
 		return false;
 	if (*version == 0) {
 		*version = 1;
@@ -216,10 +247,11 @@ bool data_key_newest(struct vault_secrets *secrets, const char *tenant, int64_t 
 bool data_key_rotate(struct vault_secrets *secrets, const char *tenant, int64_t deadline_us,
 		     uint32_t *version, struct ch_error *err)
 {
-	if (!store_newest_data_key(secrets->vault->db, tenant, version, err))
+	if (!read_newest(secrets->vault, tenant, version, err))
 		return false;
 	++*version;
-	if (!make(secrets, tenant, *version, deadline_us, err))
+	if (!make(secrets, tenant, *version, deadline_us, err) ||
+	    !vault_mark_raise_number(secrets->vault, VAULT_MARK_DATA_KEY, tenant, *version, err))
 		return false;
 	remember_newest(secrets, tenant, *version);
 	return true;

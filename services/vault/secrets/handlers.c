@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * handlers.c: Seal, Open, Reseal, RotateDataKey and Random from the bus. Each item of a message has its own
- * result. Rows of the dispatch table (vault.c).
+ * result. Rows of the dispatch table (peers.c).
  */
 #include "secrets.h"
 #include "vault.h"
 
 #include "log/log.h"
+#include "private_reply/private_reply.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,11 +19,15 @@ struct job {
 	const struct ch_bus_request *request;
 	const char *what; /* "seal", "open", "reseal" */
 	int64_t deadline_us;
+	struct ch_secret reply_secret; /* of Open: what its plaintexts are encrypted with; empty: nothing */
 };
 
 static struct job job_of(struct vault *vault, const struct ch_bus_request *request, const char *what)
 {
-	return (struct job){ vault, request, what, vault_deadline_us(vault, request) };
+	return (struct job){ .vault = vault,
+			     .request = request,
+			     .what = what,
+			     .deadline_us = vault_deadline_us(vault, request) };
 }
 
 static bool check_count(const struct job *job, size_t count, struct ch_error *err)
@@ -41,7 +46,8 @@ struct work {
 	struct secret_context context;
 	uint32_t version;
 	struct ch_view in;
-	struct ch_bytes *out;
+	struct ch_bytes *out;        /* sealed */
+	struct ch_secret *plaintext; /* opened */
 };
 
 static bool seal_with(void *state, struct ch_view key, struct ch_error *err)
@@ -55,7 +61,7 @@ static bool open_with(void *state, struct ch_view key, struct ch_error *err)
 {
 	struct work *work = state;
 
-	return secret_box_open(key, &work->context, work->in, work->out, err);
+	return secret_box_open(key, &work->context, work->in, work->plaintext, err);
 }
 
 static struct secret_context context_of(const struct job *job, const char *context)
@@ -82,12 +88,12 @@ static bool seal(const struct job *job, const char *context, struct ch_view plai
 	return true;
 }
 
-static bool open_sealed(const struct job *job, const Chancery__OpenItem *item, struct ch_bytes *plaintext,
+static bool open_sealed(const struct job *job, const Chancery__OpenItem *item, struct ch_secret *plaintext,
 			uint32_t *version, struct ch_error *err)
 {
 	struct work work = { .context = context_of(job, item->context),
 			     .in = ch_view(item->sealed.data, item->sealed.len),
-			     .out = plaintext };
+			     .plaintext = plaintext };
 
 	return secret_box_version(work.in, version, err) &&
 	       data_key_use(job->vault->secrets, job->request->body->tenant, *version, job->deadline_us,
@@ -181,6 +187,37 @@ static bool is_outdated(const struct job *job, uint32_t version)
 	       version < newest;
 }
 
+/* The key that the plaintexts of this reply are encrypted with. False: the asker's public key is none. */
+static bool begin_private(const Chancery__OpenRequest *ask, Chancery__SecretReply *made,
+			  struct ch_secret *secret, struct ch_error *err)
+{
+	CH_AUTO(ch_reply_key) own = CH_NONE;
+	struct ch_bytes public_key;
+
+	if (!ch_reply_key_new(&own, err))
+		return false;
+	public_key = ch_bytes_copy(ch_view(own.public_key, sizeof(own.public_key)));
+	made->reply_key = (ProtobufCBinaryData){ .len = public_key.size, .data = public_key.data };
+	return ch_reply_secret(&own, ch_view(ask->reply_key.data, ask->reply_key.len),
+			       ch_view_of(&public_key), secret, err);
+}
+
+/* Opens the item, and encrypts it to the asker. The plaintext is in locked memory, and wiped at the end. A
+ * caller of an older version has no key for replies: it gets the plaintext as it is. */
+static bool open_item(const struct job *job, const Chancery__OpenItem *item, uint32_t number,
+		      struct ch_bytes *data, uint32_t *version, struct ch_error *err)
+{
+	CH_AUTO(ch_secret) plaintext = CH_NONE;
+
+	if (!open_sealed(job, item, &plaintext, version, err))
+		return false;
+	if (job->reply_secret.size)
+		return ch_reply_seal(&job->reply_secret, number, ch_view(plaintext.data, plaintext.size),
+				     data, err);
+	*data = ch_bytes_copy(ch_view(plaintext.data, plaintext.size));
+	return true;
+}
+
 bool vault_handle_open(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,
 		       struct ch_error *err)
 {
@@ -191,15 +228,20 @@ bool vault_handle_open(void *state, const struct ch_bus_request *request, Protob
 	if (!check_count(&job, ask->n_items, err))
 		return false;
 	made = new_reply(ask->n_items);
-	for (size_t i = 0; i < ask->n_items; i++) {
-		struct ch_bytes plaintext = CH_NONE;
+	if (ask->reply_key.len && !begin_private(ask, made, &job.reply_secret, err)) {
+		chancery__secret_reply__free_unpacked(made, NULL);
+		return false;
+	}
+	for (uint32_t i = 0; i < ask->n_items; i++) {
+		struct ch_bytes data = CH_NONE;
 		struct ch_error why = CH_NONE;
 		uint32_t version = 0;
-		bool done = open_sealed(&job, ask->items[i], &plaintext, &version, &why);
+		bool done = open_item(&job, ask->items[i], i, &data, &version, &why);
 
 		made->results[i]->outdated = done && is_outdated(&job, version);
-		answer(&job, ask->items[i]->context, done, &plaintext, &why, made->results[i]);
+		answer(&job, ask->items[i]->context, done, &data, &why, made->results[i]);
 	}
+	ch_secret_free(&job.reply_secret);
 	*reply = &made->base;
 	return true;
 }
@@ -208,16 +250,11 @@ bool vault_handle_open(void *state, const struct ch_bus_request *request, Protob
 static bool reseal(const struct job *job, const Chancery__OpenItem *item, struct ch_bytes *sealed,
 		   struct ch_error *err)
 {
-	struct ch_bytes plaintext = CH_NONE;
+	CH_AUTO(ch_secret) plaintext = CH_NONE;
 	uint32_t version;
-	bool done;
 
-	if (!open_sealed(job, item, &plaintext, &version, err))
-		return false;
-	done = seal(job, item->context, ch_view_of(&plaintext), sealed, err);
-	ch_wipe(plaintext.data, plaintext.size);
-	ch_bytes_free(&plaintext);
-	return done;
+	return open_sealed(job, item, &plaintext, &version, err) &&
+	       seal(job, item->context, ch_view(plaintext.data, plaintext.size), sealed, err);
 }
 
 bool vault_handle_reseal(void *state, const struct ch_bus_request *request, ProtobufCMessage **reply,

@@ -30,9 +30,9 @@ CH_MUST_USE bool secret_box_seal(struct ch_view key, uint32_t version, const str
 				 struct ch_view plaintext, struct ch_bytes *sealed, struct ch_error *err);
 /* Which data key opens it. CH_INVALID where it is no sealed secret. */
 CH_MUST_USE bool secret_box_version(struct ch_view sealed, uint32_t *version, struct ch_error *err);
-/* CH_DENIED: altered, or of another tenant, service or context. The caller wipes and frees *plaintext. */
+/* CH_DENIED: altered, or of another tenant, service or context. The caller frees *plaintext. */
 CH_MUST_USE bool secret_box_open(struct ch_view key, const struct secret_context *context,
-				 struct ch_view sealed, struct ch_bytes *plaintext, struct ch_error *err);
+				 struct ch_view sealed, struct ch_secret *plaintext, struct ch_error *err);
 
 /* --- data_keys.c: thread-safe --- */
 

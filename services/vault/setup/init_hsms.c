@@ -7,7 +7,9 @@
  */
 #include "vault.h"
 
+#include "domain_fits.h"
 #include "domain_keys.h"
+#include "hsm_user.h"
 #include "init_options.h"
 #include "init_token.h"
 #include "share_files.h"
@@ -23,8 +25,10 @@
 #define PIN_SIZE 16 /* octets of randomness in a PIN that is made here */
 
 struct plan {
+	const struct vault_config *config;
 	const struct hsm_config *configs;
 	size_t count;
+	bool sandbox;
 	char *so_pin_files[HSM_MAX];
 	struct token_state states[HSM_MAX];
 };
@@ -53,11 +57,40 @@ static bool ensure_pin(const char *path, struct ch_error *err)
 	return written;
 }
 
+/* By the HSM's own user, where it has one: the directory is that user's, and root would follow its links. */
+static bool ensure_pin_of(const struct hsm_config *config, const char *path, struct ch_error *err)
+{
+	bool made;
+
+	if (!config->listener)
+		return ensure_pin(path, err);
+	if (!hsm_user_act_as(config->user, err))
+		return false;
+	made = ensure_pin(path, err);
+	hsm_user_act_as_root();
+	return made;
+}
+
+/* Looks, or with the root secret makes. */
+static bool set_up(struct plan *plan, size_t i, struct ch_view root, struct ch_error *err)
+{
+	const struct token_order order = { .config = &plan->configs[i],
+					   .so_pin_file = plan->so_pin_files[i],
+					   .root = root,
+					   .sandbox = plan->sandbox };
+
+	return token_set_up(&order, &plan->states[i], err);
+}
+
+static bool look_at(struct plan *plan, size_t i, struct ch_error *err)
+{
+	return set_up(plan, i, (struct ch_view)CH_NONE, err);
+}
+
 static bool look_at_all(struct plan *plan, struct ch_error *err)
 {
 	for (size_t i = 0; i < plan->count; i++)
-		if (!token_set_up(&plan->configs[i], plan->so_pin_files[i], (struct ch_view)CH_NONE,
-				  &plan->states[i], err))
+		if (!look_at(plan, i, err))
 			return false;
 	return true;
 }
@@ -104,11 +137,13 @@ static bool check_may_make(const struct plan *plan, struct ch_error *err)
 
 static bool make_token(struct plan *plan, size_t i, struct ch_view root, struct ch_error *err)
 {
-	if (!ensure_pin(plan->configs[i].pin_file, err) || !ensure_pin(plan->so_pin_files[i], err) ||
-	    !token_set_up(&plan->configs[i], plan->so_pin_files[i], root, &plan->states[i], err))
+	const struct hsm_config *config = &plan->configs[i];
+
+	if (!ensure_pin_of(config, config->pin_file, err) ||
+	    !ensure_pin_of(config, plan->so_pin_files[i], err) || !set_up(plan, i, root, err))
 		return false;
-	printf("HSM '%s': token '%s' initialised with the domain's keys\n", plan->configs[i].name,
-	       plan->configs[i].token_label);
+	printf("HSM '%s': token '%s' initialised with the domain's keys\n", config->name,
+	       config->token_label);
 	return true;
 }
 
@@ -155,7 +190,7 @@ static bool make_all(struct plan *plan, const struct init_options *options, stru
 static bool init_all(struct plan *plan, const struct init_options *options, struct ch_error *err)
 {
 	for (size_t i = 0; i < plan->count; i++)
-		if (!ensure_pin(plan->configs[i].pin_file, err))
+		if (!ensure_pin_of(&plan->configs[i], plan->configs[i].pin_file, err))
 			return false;
 	if (!look_at_all(plan, err))
 		return false;
@@ -181,24 +216,59 @@ static bool combine(const struct init_options *options, struct ch_secret *root, 
 	return done;
 }
 
-/* Against any other HSM that can be looked at now. */
-static bool check_fits(struct plan *plan, size_t made, struct ch_error *err)
+/* Against an HSM's own key-encryption key. *known only grows. */
+static bool check_hsm(const struct plan *plan, size_t i, const uint8_t check[3], bool *known,
+		      struct ch_error *err)
 {
+	if (!plan->states[i].has_domain)
+		return true;
+	*known = true;
+	return memcmp(plan->states[i].domain_check, check, sizeof(plan->states[i].domain_check)) == 0 ||
+	       ch_fail(err, CH_CONFLICT,
+		       "the shares are of another suite: HSM '%s' is of another domain than they make. "
+		       "Nothing was changed",
+		       plan->configs[i].name);
+}
+
+/* As the vault's user, whose the database's role is. */
+static bool fits_database(const struct plan *plan, struct ch_view root, bool *known, struct ch_error *err)
+{
+	bool done, is_root = false;
+
+	for (size_t i = 0; i < plan->count; i++)
+		is_root = is_root || (plan->configs[i].listener && geteuid() == 0);
+	if (is_root && !hsm_user_act_as(plan->config->user, err))
+		return false;
+	done = domain_fits_database(plan->config, root, known, err);
+	if (is_root)
+		hsm_user_act_as_root();
+	return done;
+}
+
+/*
+ * Before anything is written: against every HSM that can be looked at, and where there is none against the
+ * database. A suite that has neither yet has nothing to lose.
+ */
+static bool check_fits(struct plan *plan, size_t at, struct ch_view root, struct ch_error *err)
+{
+	bool known = false;
+	uint8_t check[3];
+
+	if (!domain_check_value(root, check, err) || !look_at(plan, at, err) ||
+	    !check_hsm(plan, at, check, &known, err))
+		return false;
 	for (size_t i = 0; i < plan->count; i++) {
 		struct ch_error ignored;
 
-		if (i == made ||
-		    !token_set_up(&plan->configs[i], plan->so_pin_files[i], (struct ch_view)CH_NONE,
-				  &plan->states[i], &ignored) ||
-		    !plan->states[i].has_domain)
-			continue;
-		if (memcmp(plan->states[i].domain_check, plan->states[made].domain_check,
-			   sizeof(plan->states[i].domain_check)) != 0)
-			return ch_fail(err, CH_CONFLICT,
-				       "HSM '%s' is now of another domain than HSM '%s': the shares are of "
-				       "another suite",
-				       plan->configs[made].name, plan->configs[i].name);
+		if (i != at && look_at(plan, i, &ignored) && !check_hsm(plan, i, check, &known, err))
+			return false;
 	}
+	if (known)
+		return true;
+	if (!fits_database(plan, root, &known, err))
+		return ch_fail_in(err, "no other HSM can be looked at");
+	if (!known)
+		printf("neither another HSM nor a key in the database is there to hold the shares against\n");
 	return true;
 }
 
@@ -211,24 +281,27 @@ static bool init_one(struct plan *plan, const struct init_options *options, stru
 		at++;
 	if (at == plan->count)
 		return ch_fail(err, CH_NOT_FOUND, "HSM '%.64s' is not in the configuration", options->hsm);
-	if (!ensure_pin(plan->configs[at].pin_file, err) || !combine(options, &root, err) ||
-	    !token_set_up(&plan->configs[at], plan->so_pin_files[at], (struct ch_view)CH_NONE,
-			  &plan->states[at], err))
+	if (!ensure_pin_of(&plan->configs[at], plan->configs[at].pin_file, err) ||
+	    !combine(options, &root, err) || !check_fits(plan, at, ch_view(root.data, root.size), err))
 		return false;
-	if (plan->states[at].has_domain)
-		printf("HSM '%s' is initialised already: left as it is\n", options->hsm);
-	else if (!make_token(plan, at, ch_view(root.data, root.size), err))
-		return false;
-	return check_fits(plan, at, err);
+	if (!plan->states[at].has_domain)
+		return make_token(plan, at, ch_view(root.data, root.size), err);
+	printf("HSM '%s' is initialised already: left as it is\n", options->hsm);
+	return true;
 }
 
 /* --- the command --- */
 
 static bool init(const struct vault_config *config, const struct init_options *options, struct ch_error *err)
 {
-	struct plan plan = { .configs = config->hsms.items, .count = config->hsms.count };
+	struct plan plan = { .config = config,
+			     .configs = config->hsms.items,
+			     .count = config->hsms.count,
+			     .sandbox = config->common.sandbox };
 	bool done;
 
+	if (!hsm_config_check(plan.configs, plan.count, config->common.identity.key, err))
+		return false;
 	for (size_t i = 0; i < plan.count; i++)
 		plan.so_pin_files[i] = so_pin_path(&plan.configs[i]);
 	done = options->hsm ? init_one(&plan, options, err) : init_all(&plan, options, err);

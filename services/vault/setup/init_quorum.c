@@ -7,6 +7,7 @@
 #include "local.h"
 
 #include "approval.h"
+#include "marks.h"
 #include "x509/operator.h"
 
 #include <openssl/x509.h>
@@ -48,11 +49,6 @@ static bool add_officer(const char *path, const char *tenant, struct vault_quoru
 	struct vault_officer *officer = &quorum->officers[quorum->count];
 	CH_AUTO(X509) certificate = NULL;
 	struct ch_operator named;
-	unsigned char *der = NULL;
-	uint8_t digest[64];
-	size_t digest_size;
-	bool done;
-	int size;
 
 	if (!ch_certificate_read_pem_file(path, &certificate, err) ||
 	    !ch_operator_read(certificate, &named, err))
@@ -62,15 +58,11 @@ static bool add_officer(const char *path, const char *tenant, struct vault_quoru
 	if (strcmp(named.tenant, tenant) != 0)
 		return ch_fail(err, CH_INVALID, "'%s': officer '%s' is of tenant '%s', not '%s'", path,
 			       named.name, named.tenant, tenant);
-	size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
-	if (size <= 0)
-		return ch_fail_openssl(err, CH_INVALID, "'%s'", path);
-	done = ch_digest("sha256", ch_view(der, (size_t)size), digest, &digest_size, err);
-	OPENSSL_free(der);
+	if (!ch_operator_key_sha256(certificate, officer->public_key_sha256, err))
+		return ch_fail_in(err, "'%s'", path);
 	memcpy(officer->name, named.name, sizeof(officer->name));
-	memcpy(officer->public_key_sha256, digest, sizeof(officer->public_key_sha256));
 	quorum->count++;
-	return done;
+	return true;
 }
 
 static bool make(struct vault *vault, const struct quorum_file *file, struct ch_error *err)
@@ -78,6 +70,12 @@ static bool make(struct vault *vault, const struct quorum_file *file, struct ch_
 	struct vault_quorum quorum = { .version = 1, .required = (uint32_t)file->required };
 
 	const struct officer_file *officers = file->officers.items;
+	uint64_t before;
+
+	/* Where one was deleted, the next one follows it: the vaults refuse what was in force before. */
+	if (!vault_mark_read_number(vault, VAULT_MARK_QUORUM, file->tenant, &before, err))
+		return false;
+	quorum.version = before + 1;
 
 	for (size_t i = 0; i < file->officers.count; i++)
 		if (!add_officer(officers[i].certificate, file->tenant, &quorum, err))

@@ -2,7 +2,9 @@
 /* init_token.c: makes a token and puts the domain's keys into it. Called by init_hsms.c. */
 #include "init_token.h"
 
+#include "hsm_user.h"
 #include "worker_pkcs11.h"
+#include "worker_sandbox.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -184,29 +186,44 @@ static bool put_domain(struct token_session *session, struct token_state *state,
 	       look(session, state, err);
 }
 
-static bool set_up(const struct hsm_config *config, const char *so_pin_file, struct ch_view root,
-		   struct token_state *state, struct ch_error *err)
+static bool enter_sandbox(const struct hsm_config *config, struct ch_error *err)
 {
+	uint32_t ports[HSM_PORTS_MAX];
+	Chancery__HsmOpen open;
+
+	hsm_open_of(config, ports, &open);
+	return worker_sandbox_enter(&open, err);
+}
+
+static bool set_up(const struct token_order *order, struct token_state *state, struct ch_error *err)
+{
+	const struct hsm_config *config = order->config;
 	struct setup setup = { .config = config };
+	struct ch_view root = order->root;
 	CK_C_INITIALIZE_ARGS arguments = { .flags = CKF_OS_LOCKING_OK };
 	CH_AUTO(ch_secret) pin = CH_NONE;
 	CH_AUTO(ch_secret) so_pin = CH_NONE;
 	struct token_session session;
 	CK_RV rv;
 
-	if (!token_load_module(config->module, &setup.f, err) ||
-	    !ch_secret_read_file(config->pin_file, PIN_CAP, &pin, err))
+	/* What is secret is read before the vendor's code runs, which then reaches nothing else. As the HSM's
+	 * user already: root would follow a link to what that user may not read. */
+	if ((config->listener && !hsm_user_become(config->user, err)) ||
+	    !ch_secret_read_file(config->pin_file, PIN_CAP, &pin, err) ||
+	    (root.size && !ch_secret_read_file(order->so_pin_file, PIN_CAP, &so_pin, err)) ||
+	    (order->sandbox && !enter_sandbox(config, err)) ||
+	    !token_load_module(config->module, &setup.f, err))
 		return false;
 	rv = setup.f->C_Initialize(&arguments);
 	if (rv != CKR_OK)
-		return fail_rv(rv, "C_Initialize", err);
+		return token_fail_initialise(config->module, rv, config->environment.items,
+					     config->environment.count, err);
 	if (!find_slot(&setup, err))
 		return false;
 	if (!root.size && (!setup.found || !setup.user_pin_set))
 		return true; /* only looking: there is nothing yet */
 	if (root.size && (!setup.found || !setup.user_pin_set)) {
-		if (!ch_secret_read_file(so_pin_file, PIN_CAP, &so_pin, err) ||
-		    (!setup.found && !make_token(&setup, &so_pin, err)) ||
+		if ((!setup.found && !make_token(&setup, &so_pin, err)) ||
 		    !set_user_pin(&setup, &so_pin, &pin, err))
 			return false;
 	}
@@ -222,8 +239,7 @@ static void use_environment(const struct hsm_config *config)
 		putenv(config->environment.items[i]);
 }
 
-bool token_set_up(const struct hsm_config *config, const char *so_pin_file, struct ch_view root,
-		  struct token_state *state, struct ch_error *err)
+bool token_set_up(const struct token_order *order, struct token_state *state, struct ch_error *err)
 {
 	int ends[2];
 	ssize_t got;
@@ -234,8 +250,8 @@ bool token_set_up(const struct hsm_config *config, const char *so_pin_file, stru
 		return ch_fail_errno(err, CH_INTERNAL, errno, "pipe");
 	pid = fork();
 	if (pid == 0) {
-		use_environment(config);
-		state->failed = !set_up(config, so_pin_file, root, state, &state->err);
+		use_environment(order->config);
+		state->failed = !set_up(order, state, &state->err);
 		_exit(write(ends[1], state, sizeof(*state)) == (ssize_t)sizeof(*state) ? 0 : 1);
 	}
 	close(ends[1]);
@@ -245,9 +261,9 @@ bool token_set_up(const struct hsm_config *config, const char *so_pin_file, stru
 		waitpid(pid, NULL, 0);
 	if (got != (ssize_t)sizeof(*state))
 		return ch_fail(err, CH_INTERNAL, "HSM '%s': the process that sets it up ended early",
-			       config->name);
+			       order->config->name);
 	if (!state->failed)
 		return true;
 	*err = state->err;
-	return ch_fail_in(err, "HSM '%s'", config->name);
+	return ch_fail_in(err, "HSM '%s'", order->config->name);
 }

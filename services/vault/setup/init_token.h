@@ -17,12 +17,20 @@ struct token_state {
 	struct ch_error err; /* where it failed */
 };
 
+/* What is to be done to one HSM's token. */
+struct token_order {
+	const struct hsm_config *config;
+	const char *so_pin_file; /* must exist where `root` is not empty, as pin_file always must */
+	struct ch_view root;     /* DOMAIN_ROOT_SIZE octets; empty: only look */
+	bool sandbox;            /* around the vendor's library */
+};
+
 /*
- * Starts a process with the HSM's environment that looks at its token, and where `root` (DOMAIN_ROOT_SIZE
- * octets) is not empty makes what is missing: the token with its PINs, the domain's keys. Existing ones are
- * replaced only when the token holds no private key. pin_file and so_pin_file must exist.
+ * Starts a process with the HSM's environment that looks at its token, and where there is a root secret makes
+ * what is missing: the token with its PINs, the domain's keys. Existing ones are replaced only when the token
+ * holds no private key.
  */
-CH_MUST_USE bool token_set_up(const struct hsm_config *config, const char *so_pin_file, struct ch_view root,
-			      struct token_state *state, struct ch_error *err);
+CH_MUST_USE bool token_set_up(const struct token_order *order, struct token_state *state,
+			      struct ch_error *err);
 
 #endif

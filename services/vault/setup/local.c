@@ -13,6 +13,7 @@
 static const struct vault_local_command commands[] = {
 	{ "--init-quorum", "FILE", vault_init_quorum },
 	{ "--seal-keys", NULL, vault_seal_keys },
+	{ "--database-restored", NULL, vault_database_restored },
 };
 
 const struct vault_local_command *vault_local_find(int argc, char **argv)
@@ -24,8 +25,7 @@ const struct vault_local_command *vault_local_find(int argc, char **argv)
 	return NULL;
 }
 
-/* The word after `option`; NULL where there is none. */
-static const char *word_after(int argc, char **argv, const char *option)
+const char *vault_word_after(int argc, char **argv, const char *option)
 {
 	for (int i = 1; i + 1 < argc; i++)
 		if (strcmp(argv[i], option) == 0 && argv[i + 1][0] != '-')
@@ -58,7 +58,8 @@ static bool open_and_run(const struct vault_local_command *command, const struct
 
 	vault.used = vault_used_new();
 	vault.seals = vault_seals_new();
-	done = ch_db_open(&config->common.database, "chancery-vault", vault.metrics, &vault.db, err) &&
+	done = hsm_config_check(config->hsms.items, config->hsms.count, config->common.identity.key, err) &&
+	       ch_db_open(&config->common.database, "chancery-vault-local", vault.metrics, &vault.db, err) &&
 	       hsm_pool_start(&options, &vault.hsms, err) && wait_for_an_hsm(&vault, err) &&
 	       command->run(&vault, argument, err);
 	hsm_pool_stop(vault.hsms);
@@ -71,8 +72,8 @@ static bool open_and_run(const struct vault_local_command *command, const struct
 
 int vault_local_run(const struct vault_local_command *command, int argc, char **argv)
 {
-	const char *path = word_after(argc, argv, "--config");
-	const char *argument = word_after(argc, argv, command->option);
+	const char *path = vault_word_after(argc, argv, "--config");
+	const char *argument = vault_word_after(argc, argv, command->option);
 	struct vault_config config = CH_NONE;
 	struct ch_error err = CH_NONE;
 	bool done;

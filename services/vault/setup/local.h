@@ -15,6 +15,8 @@ struct vault_local_command {
 	bool (*run)(struct vault *vault, const char *argument, struct ch_error *err);
 };
 
+/* The word after `option`; NULL where there is none. */
+const char *vault_word_after(int argc, char **argv, const char *option);
 /* NULL where the command line asks for none. */
 const struct vault_local_command *vault_local_find(int argc, char **argv);
 /* Opens database and HSMs, runs it, closes. Returns the exit code: 0 done, 1 failed with a line on standard
@@ -24,5 +26,7 @@ int vault_local_run(const struct vault_local_command *command, int argc, char **
 /* --- the commands --- */
 bool vault_init_quorum(struct vault *vault, const char *path, struct ch_error *err);   /* init_quorum.c */
 bool vault_seal_keys(struct vault *vault, const char *argument, struct ch_error *err); /* seal_keys.c */
+bool vault_database_restored(struct vault *vault, const char *argument,
+			     struct ch_error *err); /* database_restored.c */
 
 #endif

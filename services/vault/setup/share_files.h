@@ -12,7 +12,7 @@
  */
 CH_MUST_USE bool share_files_write(const char *directory, const char *const *custodians,
 				   const struct share *shares, size_t count, struct ch_error *err);
-/* A share in clear. Refuses a file that others may read. The caller wipes *share. */
+/* A share in clear. Refuses a file that its group or others may read. The caller wipes *share. */
 CH_MUST_USE bool share_file_read(const char *path, struct share *share, struct ch_error *err);
 
 #endif
