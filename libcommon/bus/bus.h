@@ -80,6 +80,7 @@ struct ch_bus_server_options {
 	ch_bus_refusal refusal; /* may be NULL */
 	void *refusal_state;
 	struct ch_metrics *metrics;
+	int64_t idle_us; /* how long a connection may bring no whole message; 0: two minutes */
 };
 
 /* Answers PAYLOAD_PING for everyone by itself. Starts listen->workers threads. */
@@ -102,7 +103,8 @@ size_t ch_bus_client_reachable(struct ch_bus_client *client);
 void ch_bus_client_close(struct ch_bus_client *client); /* NULL is fine */
 
 /* Pings the replicas that have said nothing for two seconds, without waiting: what they answer tells whether
- * they live, and their clocks (envelope/peer_clocks.h). NULL is fine. */
+ * they live, and their clocks (envelope/peer_clocks.h). A connection that is dead is made anew. To be called
+ * every second or so. NULL is fine. */
 void ch_bus_client_listen(struct ch_bus_client *client);
 
 /* A service that a daemon calls: each daemon has one table of these, in its own folder. */

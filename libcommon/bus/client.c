@@ -67,6 +67,9 @@ static void make_metrics(struct ch_bus_client *client, struct ch_metrics *metric
 	client->connected =
 		ch_metrics_gauge(metrics, "chancery_bus_replicas_connected",
 				 "Replicas that this daemon is connected to, by service.", labels);
+	client->dropped = ch_metrics_counter(
+		metrics, "chancery_bus_connections_dropped_total",
+		"Connections closed because they had ended or answered no pings, by service called.", labels);
 }
 
 bool ch_bus_client_open(const char *service, const struct ch_conf_strings *addresses,
@@ -82,6 +85,7 @@ bool ch_bus_client_open(const char *service, const struct ch_conf_strings *addre
 	made->identity = identity;
 	made->clock = clock;
 	pthread_mutex_init(&made->lock, NULL);
+	pthread_mutex_init(&made->tls_lock, NULL);
 	ch_bus_condition_init(&made->changed);
 	make_metrics(made, metrics);
 	ch_bus_limit_threads();
@@ -125,13 +129,14 @@ void ch_bus_client_close(struct ch_bus_client *client)
 		closed = ch_replica_close(&client->replicas[i]) && closed;
 	if (!closed) { /* on_pipe may still be called: this stays, what others own is let go */
 		pthread_mutex_lock(&client->lock);
-		client->connected = NULL;
+		client->connected = client->dropped = NULL;
 		pthread_mutex_unlock(&client->lock);
 		return;
 	}
 	ch_bus_tls_free(&client->tls);
 	pthread_cond_destroy(&client->changed);
 	pthread_mutex_destroy(&client->lock);
+	pthread_mutex_destroy(&client->tls_lock);
 	free(client->replicas);
 	free(client);
 }
@@ -212,6 +217,8 @@ void ch_bus_client_listen(struct ch_bus_client *client)
 		struct replica *replica = &client->replicas[i];
 		bool silent;
 
+		ch_connection_check(replica);
+		ch_connection_redial(replica);
 		pthread_mutex_lock(&client->lock);
 		silent = replica->pipe && !replica->probing && now - replica->heard_us >= SILENCE &&
 			 now - replica->probed_us >= SILENCE;

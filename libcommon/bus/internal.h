@@ -67,6 +67,9 @@ struct replica {
 			      does */
 	int64_t heard_us;  /* monotonic: when it answered last */
 	int64_t probed_us; /* monotonic: when the ping under way began */
+	int unanswered;    /* pings since it was heard last */
+	int64_t away_us;   /* monotonic: when `pipe` changed, or the dialer was made */
+	int64_t patience_us; /* with that dialer */
 	struct slot *idle;
 	struct slot *probe; /* sends pings */
 	bool probing;
@@ -78,8 +81,9 @@ struct ch_bus_client {
 	struct ch_identity *identity;
 	const struct ch_clock *clock;
 	struct ch_metrics *metrics;
-	struct ch_metric *resends, *connected;
-	struct ch_bus_tls tls;
+	struct ch_metric *resends, *connected, *dropped;
+	pthread_mutex_t tls_lock; /* taken before `lock` */
+	struct ch_bus_tls tls;    /* guarded by tls_lock once it is open */
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a replica connected, or a call ended */
 	bool closing;
@@ -104,6 +108,29 @@ enum exchange_result ch_replica_exchange(struct replica *replica, struct ch_view
 					 struct ch_bytes *reply);
 /* Sends a ping in the background unless one is under way. */
 void ch_replica_probe(struct replica *replica);
+
+/* --- connection.c: how a replica's connection is made, and made again -------------------------------------
+ * Both give nng's result.
+ */
+CH_MUST_USE int ch_connection_set_up(struct replica *replica);
+CH_MUST_USE int ch_connection_dial(struct replica *replica);
+/* Closes a connection that has ended without nng's noticing, or answers no pings. */
+void ch_connection_check(struct replica *replica);
+/* Begins anew where there has been no connection for some seconds. */
+void ch_connection_redial(struct replica *replica);
+
+/* Has its TCP ended? nng can no longer say then whose it was. Of a pipe that is gone: true. */
+bool ch_bus_has_ended(nng_pipe pipe);
+
+/* --- callers.c: a server's connections --------------------------------------------------------------------
+ */
+struct ch_bus_callers;
+/* idle_us: how long a caller may send no whole message. metrics may be NULL. */
+struct ch_bus_callers *ch_bus_callers_new(int64_t idle_us, struct ch_metrics *metrics);
+void ch_bus_callers_free(struct ch_bus_callers *callers);
+/* For nng_pipe_notify, of what is added and what is removed; context: the callers. */
+void ch_bus_callers_event(nng_pipe pipe, nng_pipe_ev event, void *context);
+void ch_bus_callers_heard(struct ch_bus_callers *callers, nng_pipe pipe);
 
 /* --- reply.c ----------------------------------------------------------------------------------------------
  */

@@ -28,6 +28,7 @@ void ch_bus_client_renew(void *context)
 			     err.message);
 		return;
 	}
+	pthread_mutex_lock(&client->tls_lock);
 	if (client->tls.before)
 		nng_tls_config_free(client->tls.before);
 	client->tls.before = client->tls.current;
@@ -40,4 +41,5 @@ void ch_bus_client_renew(void *context)
 			ch_log_error("bus: the connection to %s at %s keeps the identity of before: %s",
 				     client->service, replica->address, nng_strerror(result));
 	}
+	pthread_mutex_unlock(&client->tls_lock);
 }

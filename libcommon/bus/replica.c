@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * replica.c: a client's connection to one replica: many exchanges in flight, each with its own nng context;
- * notices when the replica is connected but answers nothing. Called from client.c.
+ * replica.c: a client's exchanges with one replica: many in flight, each with its own nng context; notices
+ * when the replica is connected but answers nothing. Called from client.c; the connection is connection.c's.
  */
 #include "bus/internal.h"
 
 #include <nng/protocol/reqrep0/req.h>
+
 #include <stdlib.h>
 #include <string.h>
 
-#define RECONNECT_FASTEST_MS 20
-#define RECONNECT_SLOWEST_MS 250
-#define PATIENCE             (250 * CH_MILLISECOND) /* silence before a ping, and before the ping is given up */
-#define PATIENCE_SHARE       8                      /* or this part of the time left, when that is less */
-#define PROBE_TIMEOUT        (2 * CH_SECOND)
-#define GLANCE               (20 * CH_MILLISECOND) /* how often a waiting exchange looks after its connection */
+#define PATIENCE       (250 * CH_MILLISECOND) /* silence before a ping, and before the ping is given up */
+#define PATIENCE_SHARE 8                      /* or this part of the time left, when that is less */
+#define PROBE_TIMEOUT  (2 * CH_SECOND)
+#define GLANCE         (20 * CH_MILLISECOND) /* how often a waiting exchange looks after its connection */
 
 /* One exchange: send, then receive, both on one aio whose callback goes on by itself. */
 struct slot {
@@ -171,6 +170,7 @@ static void heard(struct replica *replica)
 	pthread_mutex_lock(&replica->client->lock);
 	replica->heard_us = ch_monotonic_us();
 	replica->suspect = false;
+	replica->unanswered = 0;
 	pthread_mutex_unlock(&replica->client->lock);
 }
 
@@ -214,6 +214,7 @@ static void probe_finished(void *context)
 	nng_aio_set_msg(slot->aio, NULL);
 	pthread_mutex_lock(&replica->client->lock);
 	replica->probing = false;
+	replica->unanswered += result == NNG_ETIMEDOUT;
 	pthread_mutex_unlock(&replica->client->lock);
 }
 
@@ -315,6 +316,7 @@ static enum exchange_result wait_for_reply(struct replica *replica, struct slot 
 		if (ch_bus_wait(&slot->finished, &slot->lock, until) || slot->done)
 			continue;
 		pthread_mutex_unlock(&slot->lock);
+		ch_connection_check(replica);
 		verdict = judge(replica, slot->pipe, began, patience);
 		if (verdict == PROBE)
 			ch_replica_probe(replica);
@@ -351,64 +353,8 @@ enum exchange_result ch_replica_exchange(struct replica *replica, struct ch_view
 	return result;
 }
 
-/* --- the connection ----------------------------------------------------------------------------------------
+/* --- open and close ----------------------------------------------------------------------------------------
  */
-
-/* A pipe that fails while it starts is reported gone without having been reported there, hence the id. */
-static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *context)
-{
-	struct replica *replica = context;
-	struct ch_bus_client *client = replica->client;
-	int id = nng_pipe_id(pipe);
-	bool added = event == NNG_PIPE_EV_ADD_POST;
-	bool changed;
-
-	pthread_mutex_lock(&client->lock);
-	changed = added ? replica->pipe == 0 : replica->pipe == id;
-	if (changed && client->connected)
-		ch_metric_change(client->connected, added ? 1 : -1);
-	if (added || changed)
-		replica->pipe = added ? id : 0;
-	replica->suspect = false;
-	pthread_cond_broadcast(&client->changed);
-	changed = changed && !client->closing;
-	pthread_mutex_unlock(&client->lock);
-	if (changed)
-		ch_log_info("bus: %s %s at %s", added ? "connected to" : "lost", client->service,
-			    replica->address);
-}
-
-static int set_up_socket(struct replica *replica)
-{
-	nng_socket socket = replica->socket;
-	int result = nng_socket_set_size(socket, NNG_OPT_RECVMAXSZ, CH_ENVELOPE_CAP + 1024);
-
-	/* nng must not send again by itself: it would repeat the nonce. */
-	if (result == 0)
-		result = nng_socket_set_ms(socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE);
-	if (result == 0)
-		result = nng_socket_set_ms(socket, NNG_OPT_RECONNMINT, RECONNECT_FASTEST_MS);
-	if (result == 0)
-		result = nng_socket_set_ms(socket, NNG_OPT_RECONNMAXT, RECONNECT_SLOWEST_MS);
-	if (result == 0)
-		result = nng_pipe_notify(socket, NNG_PIPE_EV_ADD_POST, on_pipe, replica);
-	if (result == 0)
-		result = nng_pipe_notify(socket, NNG_PIPE_EV_REM_POST, on_pipe, replica);
-	return result;
-}
-
-static int dial(struct replica *replica)
-{
-	CH_AUTO(ch_string) url = ch_format("tls+tcp://%s", replica->address);
-	int result = nng_dialer_create(&replica->dialer, replica->socket, url);
-
-	if (result == 0)
-		result =
-			nng_dialer_set_ptr(replica->dialer, NNG_OPT_TLS_CONFIG, replica->client->tls.current);
-	if (result == 0)
-		result = nng_dialer_start(replica->dialer, NNG_FLAG_NONBLOCK);
-	return result;
-}
 
 static bool new_probe(struct replica *replica)
 {
@@ -429,11 +375,11 @@ bool ch_replica_open(struct ch_bus_client *client, const char *address, struct r
 	replica->address = ch_strdup(address);
 	replica->open = result == 0;
 	if (result == 0)
-		result = set_up_socket(replica);
+		result = ch_connection_set_up(replica);
 	if (result == 0 && !new_probe(replica))
 		result = NNG_ENOMEM;
 	if (result == 0)
-		result = dial(replica);
+		result = ch_connection_dial(replica);
 	return result == 0 || ch_bus_fail_nng(err, result, "bus peer %s at '%s'", client->service, address);
 }
 

@@ -17,6 +17,7 @@
 	(100 * CH_MILLISECOND) /* for callers to be told to go elsewhere, before the socket closes \
 				*/
 #define REPLY_PATIENCE_MS 5000 /* for a caller to take its reply */
+#define IDLE              (2 * CH_MINUTE)       /* daemons ping each other every two seconds */
 #define LAST_REPLIES      (50 * CH_MILLISECOND) /* for replies that nng took but the network has not */
 
 struct worker {
@@ -31,6 +32,7 @@ struct worker {
 
 struct ch_bus_server {
 	struct ch_bus_dispatcher *dispatcher;
+	struct ch_bus_callers *callers;
 	struct ch_identity *identity;
 	struct ch_metric *not_taken; /* NULL: not counted */
 	nng_socket socket;
@@ -116,6 +118,7 @@ static void *work(void *context)
 		struct ch_error err = CH_NONE;
 		bool sealed;
 
+		ch_bus_callers_heard(worker->server->callers, caller);
 		address_of(request, address);
 		sealed = ch_bus_dispatch(worker->server->dispatcher,
 					 ch_view(nng_msg_body(request), nng_msg_len(request)), address,
@@ -178,6 +181,7 @@ bool ch_bus_server_start(const struct ch_bus_server_options *options, struct ch_
 
 	ch_bus_limit_threads();
 	made->dispatcher = ch_bus_dispatcher_new(options);
+	made->callers = ch_bus_callers_new(options->idle_us ? options->idle_us : IDLE, options->metrics);
 	made->identity = options->identity;
 	if (options->metrics)
 		made->not_taken = ch_metrics_counter(
@@ -187,6 +191,12 @@ bool ch_bus_server_start(const struct ch_bus_server_options *options, struct ch_
 	if (result == 0)
 		result = nng_rep0_open(&made->socket);
 	made->open = result == 0;
+	if (result == 0)
+		result = nng_pipe_notify(made->socket, NNG_PIPE_EV_ADD_POST, ch_bus_callers_event,
+					 made->callers);
+	if (result == 0)
+		result = nng_pipe_notify(made->socket, NNG_PIPE_EV_REM_POST, ch_bus_callers_event,
+					 made->callers);
 	/* An envelope a little over the largest cap still gets an answer; what is larger loses its
 	 * connection. */
 	if (result == 0)
@@ -285,8 +295,10 @@ void ch_bus_server_stop(struct ch_bus_server *server, int64_t drain_us)
 		nng_ctx_close(server->workers[i].context);
 		pthread_mutex_destroy(&server->workers[i].lock);
 	}
-	if (server->open && !ch_bus_close_socket(server->socket))
-		ch_log_debug("bus: the listening socket stays open; it calls nothing of ours");
+	if (!server->open || ch_bus_close_socket(server->socket))
+		ch_bus_callers_free(server->callers);
+	else
+		ch_log_debug("bus: the listening socket stays open, and may tell of its connections");
 	ch_bus_tls_free(&server->tls);
 	ch_bus_dispatcher_free(server->dispatcher);
 	free(server->workers);

@@ -249,7 +249,7 @@ def test_an_event_that_waits_in_an_outbox_is_not_taken_away_unseen(suite):
         code, answer = verify(suite)
         assert (code, [finding["kind"] for finding in answer["findings"]]) == (6, ["missing"])
         assert "1 events of service issuer were taken out of its outbox" in answer["findings"][0]["text"]
-        assert suite.metrics("audit-1")["chancery_audit_outbox_missing{service=\"issuer\"}"] == 1
+        wait_for(lambda: suite.metrics("audit-1").get("chancery_audit_outbox_missing{service=\"issuer\"}") == 1, 15, "the metric")
     finally:
         suite.psql("UPDATE audit_outbox_numbers SET last = last - 1 WHERE service = 'issuer'")
     wait_for(lambda: not suite.psql("SELECT 1 FROM audit_outbox"), 15, "the outbox to be empty")
