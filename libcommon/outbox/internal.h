@@ -9,7 +9,8 @@
 #define OUTBOX_BATCH 256 /* rows of one step */
 
 /* --- store.c --- */
-/* Up to OUTBOX_BATCH rows of the service behind one: its id, the event. The caller frees *rows. */
+/* Up to OUTBOX_BATCH rows of the service behind one: its id, the event, its age in seconds. The caller frees
+ * *rows. */
 CH_MUST_USE bool outbox_store_read(struct ch_db *db, const char *service, int64_t after,
 				   struct ch_rows **rows, struct ch_error *err);
 /* Those that are done. One that the database does not let go, for it is neither in the log nor in quarantine,

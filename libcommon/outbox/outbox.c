@@ -12,7 +12,7 @@ static const struct ch_lease_table leases = CH_LEASE_TABLE("outbox", "outbox_lea
 
 struct ch_outbox {
 	struct ch_outbox_options options;
-	struct ch_metric *shipped;
+	struct ch_metric *shipped, *oldest;
 	pthread_t thread;
 	bool running;
 	pthread_mutex_t lock;
@@ -21,18 +21,23 @@ struct ch_outbox {
 	/* of the thread alone */
 	struct ch_lease *held;
 	int64_t after; /* where this pass over the rows has come to */
-	bool failing;
+	bool failing, waiting;
 };
 
 struct ch_outbox *ch_outbox_new(const struct ch_outbox_options *options)
 {
 	struct ch_outbox *outbox = ch_alloc(sizeof(*outbox));
-	CH_AUTO(ch_string) name = ch_format("chancery_%s_outbox_shipped_total", options->service);
+	CH_AUTO(ch_string) shipped = ch_format("chancery_%s_outbox_shipped_total", options->service);
+	CH_AUTO(ch_string) oldest = ch_format("chancery_%s_outbox_oldest_seconds", options->service);
 	pthread_condattr_t monotonic;
 
 	outbox->options = *options;
-	outbox->shipped = ch_metrics_counter(options->metrics, name,
+	outbox->shipped = ch_metrics_counter(options->metrics, shipped,
 					     "Audit events taken from the database to the audit daemon.", "");
+	outbox->oldest = ch_metrics_gauge(options->metrics, oldest,
+					  "Age of the oldest audit event that waits in the database and that "
+					  "this instance is to send.",
+					  "");
 	pthread_mutex_init(&outbox->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -81,11 +86,15 @@ bool ch_outbox_step(struct ch_outbox *outbox, struct ch_outbox_pass *pass, struc
 	if (!hold(outbox, err))
 		return false;
 	pass->elsewhere = !outbox->held;
-	if (pass->elsewhere)
+	if (pass->elsewhere) {
+		ch_metric_set(outbox->oldest, 0);
 		return true;
+	}
 	if (!outbox_store_read(options->db, options->service, outbox->after, &rows, err))
 		return false;
 	pass->looked_at = ch_rows_count(rows);
+	if (!outbox->after)
+		ch_metric_set(outbox->oldest, pass->looked_at ? ch_rows_int64(rows, 0, 2) : 0);
 	if (pass->looked_at && !send(outbox, rows, &pass->taken, err))
 		return false;
 	ch_metric_add(outbox->shipped, pass->taken);
@@ -96,7 +105,8 @@ bool ch_outbox_step(struct ch_outbox *outbox, struct ch_outbox_pass *pass, struc
 
 /* --- the thread --- */
 
-/* Once when it begins to fail, once when it works again. */
+/* Once when it begins to fail, once when it works again; and once when the audit service begins to put events
+ * off: *err then says why the first. */
 static void tell(struct ch_outbox *outbox, bool sent, const struct ch_outbox_pass *pass,
 		 const struct ch_error *err)
 {
@@ -106,7 +116,11 @@ static void tell(struct ch_outbox *outbox, bool sent, const struct ch_outbox_pas
 		ch_log_warn("audit events wait in the outbox: %s", err->message);
 	if (sent && outbox->failing)
 		ch_log_info("audit events leave the outbox again");
+	if (sent && pass->taken < pass->looked_at && !outbox->waiting)
+		ch_log_warn("%zu audit events wait in the outbox: %s", pass->looked_at - pass->taken,
+			    err->message);
 	outbox->failing = !sent;
+	outbox->waiting = sent && pass->taken < pass->looked_at;
 }
 
 /* False: it is to end. */

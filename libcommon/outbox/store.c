@@ -6,8 +6,8 @@
 
 static const struct ch_statement read_rows = {
 	"outbox_read",
-	"SELECT outbox_id, signed_event FROM audit_outbox WHERE service = $1 AND outbox_id > $2"
-	" ORDER BY outbox_id LIMIT $3::int",
+	"SELECT outbox_id, signed_event, extract(epoch FROM clock_timestamp() - created_at)::bigint"
+	" FROM audit_outbox WHERE service = $1 AND outbox_id > $2 ORDER BY outbox_id LIMIT $3::int",
 };
 static const struct ch_statement take_rows = {
 	"outbox_take",

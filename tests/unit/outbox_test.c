@@ -236,6 +236,33 @@ static void nothing_leaves_while_the_collector_is_away(void **state)
 	assert_int_equal(pass(f), 0);
 }
 
+static int64_t oldest_seconds(const struct fixture *f)
+{
+	return (int64_t)ch_metric_value(
+		ch_metrics_gauge(f->metrics, "chancery_issuer_outbox_oldest_seconds", "", ""));
+}
+
+/* Of all of them, also where one step does not take them all; and of the sender alone. */
+static void how_long_the_oldest_waits_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct ch_outbox_pass step;
+	struct ch_error err = CH_NONE;
+
+	without_triggers(
+		"INSERT INTO audit_outbox (service, signed_event, number, created_at) SELECT 'issuer', "
+		"'wait', n, now() - make_interval(secs => 1000 - n) FROM generate_series(1, 300) AS n");
+	assert_int_equal(pass(f), 300);
+	assert_in_range(oldest_seconds(f), 999, 1060);
+	f->down = true;
+	assert_false(ch_outbox_step(f->outbox, &step, &err));
+	assert_in_range(oldest_seconds(f), 999, 1060);
+	f->down = false;
+	without_triggers("DELETE FROM audit_outbox");
+	assert_int_equal(pass(f), 0);
+	assert_int_equal(oldest_seconds(f), 0);
+}
+
 static void one_instance_sends_at_a_time(void **state)
 {
 	struct fixture *f = *state;
@@ -487,6 +514,7 @@ int main(void)
 		TEST(a_row_that_is_no_event_leaves_with_those_behind_it),
 		TEST(rows_that_wait_stop_none_behind_them),
 		TEST(nothing_leaves_while_the_collector_is_away),
+		TEST(how_long_the_oldest_waits_is_told),
 		TEST(one_instance_sends_at_a_time),
 		TEST(what_the_audit_service_has_not_kept_stays_and_stops_none),
 		TEST(a_row_of_any_size_leaves),
