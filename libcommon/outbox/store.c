@@ -11,7 +11,7 @@ static const struct ch_statement read_rows = {
 };
 static const struct ch_statement take_rows = {
 	"outbox_take",
-	"DELETE FROM audit_outbox WHERE service = $1 AND outbox_id = ANY ($2::bigint[])",
+	"SELECT take_outbox($1, $2::bigint[])",
 };
 
 bool outbox_store_read(struct ch_db *db, const char *service, int64_t after, struct ch_rows **rows,

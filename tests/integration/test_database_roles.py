@@ -75,6 +75,49 @@ def test_what_a_service_waits_for_is_locked_by_no_other_role(server, role, table
         assert refused(server, role, f"SELECT 1 FROM {table} FOR {strength}"), strength
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_what_others_use_too_is_locked_against_them_by_no_role(server, role):
+    """Neither the tables that are there nor those that will be: what another role has any right on, this one cannot lock against reading or writing."""
+    with contextlib.closing(server("owner")) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND EXISTS"
+                       " (SELECT FROM unnest(%s) AS other WHERE other <> %s AND"
+                       "  (has_any_column_privilege(other, c.oid, 'SELECT, INSERT, UPDATE') OR has_table_privilege(other, c.oid, 'DELETE')))",
+                       (list(ROLES), role))
+        shared = [name for (name,) in cursor.fetchall()]
+    assert {"cas", "certificates", "audit_outbox", "revocation_log_head"} <= set(shared)
+    for table in shared:
+        for mode in STRONG:
+            assert refused(server, role, f"LOCK TABLE {table} IN {mode} MODE"), (table, mode)
+
+
+def test_a_lock_of_a_cas_row_holds_up_no_crl(server, ca):
+    with contextlib.closing(server("chancery_issuer")) as issuer, contextlib.closing(server("chancery_crl")) as crl:
+        issuer.cursor().execute("SELECT set_config('chancery.tenant', 'default', false)")
+        cursor = issuer.cursor()
+        cursor.execute("SELECT ca_id FROM cas FOR UPDATE")
+        assert cursor.fetchall() == [(ca,)]
+        cursor = crl.cursor()
+        cursor.execute("SET lock_timeout = 2000; SELECT set_config('chancery.tenant', 'default', false)")
+        cursor.execute("INSERT INTO crl_leases (ca_id, holder, expires_at) VALUES (%s, 'crl-1/0', now())", (ca,))
+        cursor.execute("INSERT INTO crls (ca_id, crl_number, tenant_id, state, this_update, next_update, log_sequence, made_by)"
+                       " VALUES (%s, 1, 'default', 'reserved', now(), now() + interval '1 day', 0, 'crl-1')", (ca,))
+        for statement, words in (("INSERT INTO crl_leases (ca_id, holder, expires_at) VALUES (12345, 'crl-1/0', now())", "there is no CA 12345"),
+                                 ("INSERT INTO crls (ca_id, crl_number, tenant_id, state, this_update, next_update, log_sequence, made_by)"
+                                  " VALUES (12345, 2, 'default', 'reserved', now(), now() + interval '1 day', 0, 'crl-1')", "there is no CA 12345"),
+                                 (f"UPDATE crls SET tenant_id = 'other' WHERE ca_id = {ca}", "is not of tenant other")):
+            cursor.execute("SAVEPOINT before")
+            with pytest.raises(psycopg2.errors.ForeignKeyViolation, match=words):
+                cursor.execute(statement)
+            cursor.execute("ROLLBACK TO before")
+
+
+def test_a_ca_is_neither_deleted_nor_moved(server, ca):
+    for statement in ("DELETE FROM cas", "UPDATE cas SET tenant_id = 'other'"):
+        with contextlib.closing(server("owner")) as connection, connection.cursor() as cursor, \
+                pytest.raises(psycopg2.errors.CheckViolation, match="neither deleted nor moved"):
+            cursor.execute(statement)
+
+
 def test_services_wait_for_the_row_that_another_of_them_holds(server):
     with contextlib.closing(server("chancery_audit")) as one, contextlib.closing(server("chancery_audit")) as other:
         one.cursor().execute("SELECT name FROM audit_locks WHERE name = 'append' FOR UPDATE")

@@ -448,12 +448,19 @@ static void a_row_goes_when_the_log_has_its_very_event(void **state)
 		"INSERT INTO audit_outbox (service, signed_event) VALUES ('issuer', %s), ('issuer', %s)",
 		first, second);
 	in_log(1, 'a', other); /* somebody's with the same id */
-	assert_says("chancery_issuer", "DELETE FROM audit_outbox WHERE number = 1",
+	assert_says("chancery_issuer",
+		    "SELECT take_outbox('issuer', ARRAY(SELECT outbox_id FROM audit_outbox))",
 		    "event 1 of issuer is neither in the log nor in quarantine");
 	assert_says("owner", "DELETE FROM audit_outbox WHERE number = 1",
 		    "event 1 of issuer is neither in the log nor in quarantine");
 	in_log(2, 'b', second);
-	assert_says("chancery_issuer", "DELETE FROM audit_outbox WHERE number = 2 RETURNING number", "2");
+	assert_says("chancery_crl", "SELECT take_outbox('issuer', '{}')",
+		    "events of issuer are not those of chancery_crl");
+	assert_says("chancery_issuer", "DELETE FROM audit_outbox", "permission denied");
+	assert_says(
+		"chancery_issuer",
+		"SELECT take_outbox('issuer', ARRAY(SELECT outbox_id FROM audit_outbox WHERE number = 2))",
+		"");
 	assert_says("owner", "SELECT count(*) FROM audit_outbox", "1");
 	assert_missing("");
 }
