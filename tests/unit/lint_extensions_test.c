@@ -11,7 +11,8 @@
 
 #include <cmocka.h>
 
-#define MOST 30
+#define MOST      30
+#define YEAR_2050 (INT64_C(2524608000) * CH_SECOND)
 
 #define SKI      "2.5.29.14"
 #define AKI      "2.5.29.35"
@@ -50,7 +51,8 @@ struct certificate {
 	size_t count;
 	/* one octet more than there should be: behind the value, in Extension, behind Extensions, … */
 	bool in_extension, false_written, behind_list, behind_explicit, in_validity, behind_all;
-	bool generalized_end, far_end;
+	bool generalized_end, far_end, from_2050, bad_boolean;
+	int version;
 };
 
 static void put(struct certificate *c, const char *oid, bool critical, const char *hex)
@@ -116,6 +118,7 @@ static struct certificate *begin(enum ch_profile_kind kind, bool ca)
 	fixture_begin(&c->fixture);
 	c->signer = ch_template_signer_of(&c->fixture.ca);
 	c->context = (struct ch_lint_context){ .signer = &c->signer, .kind = kind, .ca = ca };
+	c->version = 2;
 	assert_true(ch_name_parse("CN=leaf", &c->subject, NULL));
 	c->key.size = (size_t)i2d_PUBKEY(key, &c->key.data);
 	EVP_PKEY_free(key);
@@ -156,7 +159,9 @@ static void write_extension(struct ch_der_writer *w, const struct certificate *c
 {
 	ch_der_begin(w, CH_DER_SEQUENCE);
 	assert_true(ch_der_put_oid(w, extension->oid, NULL));
-	if (extension->critical)
+	if (c->bad_boolean)
+		ch_der_put_raw(w, ch_view("\x01\x01\x01", 3));
+	else if (extension->critical)
 		ch_der_put_raw(w, ch_view("\x01\x01\xff", 3));
 	else if (c->false_written)
 		ch_der_put_raw(w, ch_view("\x01\x01\x00", 3));
@@ -167,10 +172,10 @@ static void write_extension(struct ch_der_writer *w, const struct certificate *c
 
 static void write_validity(struct ch_der_writer *w, const struct certificate *c)
 {
-	int64_t until = c->far_end ? NOW + 40 * 366 * CH_DAY : NOW + CH_DAY;
+	int64_t until = c->far_end || c->from_2050 ? NOW + 40 * 366 * CH_DAY : NOW + CH_DAY;
 
 	ch_der_begin(w, CH_DER_SEQUENCE);
-	ch_der_put_time(w, NOW);
+	ch_der_put_time(w, c->from_2050 ? YEAR_2050 : NOW);
 	if (c->generalized_end)
 		ch_der_put_generalized_time(w, until, false);
 	else
@@ -186,7 +191,9 @@ static struct ch_bytes write(const struct certificate *c)
 
 	memset(serial, 0x11, sizeof(serial));
 	ch_der_begin(&w, CH_DER_SEQUENCE);
-	ch_der_put_raw(&w, ch_view("\xa0\x03\x02\x01\x02", 5));
+	ch_der_begin(&w, CH_DER_CONTEXT_CONSTRUCTED(0));
+	ch_der_put_uint64(&w, CH_DER_INTEGER, (uint64_t)c->version);
+	ch_der_finish(&w);
 	ch_der_put(&w, CH_DER_INTEGER, ch_view(serial, sizeof(serial)));
 	ch_der_put_raw(&w, ch_algorithm_find("ecdsa-p256")->signature_identifier);
 	ch_der_put_raw(&w, ch_view_of(&c->fixture.ca.subject_der));
@@ -252,6 +259,7 @@ static void good_ones_pass(void **state)
 					   "2e6162")),
 	     NULL);
 	LEAF((c->far_end = true), NULL);
+	LEAF((c->from_2050 = true), NULL);
 	LEAF(of(c, EXTENDED)->critical = true, NULL);
 	CAS((c->own_issuer = true, leave_out(c, POLICIES)), NULL);
 }
@@ -338,6 +346,7 @@ static void extended_usages_need_their_usages(void **state)
 	LEAF(leave_out(c, EXTENDED), NULL);
 	LEAF(set(c, EXTENDED, "3000"), "extendedKeyUsage is empty or does not decode");
 	LEAF(set(c, EXTENDED, "310a" SERVER), "extendedKeyUsage is empty or does not decode");
+	LEAF(set(c, EXTENDED, "300b" SERVER "06"), "extendedKeyUsage does not decode");
 	LEAF(set(c, EXTENDED, "3003020101"), "extendedKeyUsage does not decode");
 	LEAF(set(c, EXTENDED, "300d" SERVER "020101"), "extendedKeyUsage does not decode");
 }
@@ -380,6 +389,31 @@ static void alternative_names(void **state)
 	LEAF(put(c, NAMES, false, "30028200"), "subjectAltName is empty");
 }
 
+static void name_it(struct certificate *c, const char *name, const char *names)
+{
+	ch_bytes_free(&c->subject);
+	assert_true(ch_name_parse(name, &c->subject, NULL));
+	put(c, NAMES, false, names);
+	c->context.common_name_from_san = true;
+}
+
+static void a_common_name_is_a_host_of_the_alternative_names(void **state)
+{
+	const char *none = "the common name is none of the alternative names";
+
+	LEAF(name_it(c, "CN=192.0.2.1", "30068704c0000201"), NULL);
+	LEAF(name_it(c, "CN=192.0.2.2", "30068704c0000201"), none);
+	LEAF(name_it(c, "CN=a@b.c",
+		     "3007810561"
+		     "40622e63"),
+	     none);
+	LEAF(name_it(c, "O=Example,CN=192.0.2.1", "30068704c0000201"), NULL);
+	LEAF(name_it(c, "CN=192.0.2.1,O=Example", "30068704c0000201"), NULL);
+	LEAF(name_it(c, "CN=192.0.2.1,CN=leaf", "30068704c0000201"), none);
+	LEAF(name_it(c, "CN=leaf,CN=192.0.2.1", "30068704c0000201"), none);
+	LEAF(name_it(c, "O=Example", "30068704c0000201"), NULL);
+}
+
 static void extensions_of_any_kind(void **state)
 {
 	struct certificate *full = begin(CH_KIND_END_ENTITY, false), *more = begin(CH_KIND_END_ENTITY, false);
@@ -387,6 +421,7 @@ static void extensions_of_any_kind(void **state)
 	LEAF(put(c, ODD, false, "0500"), NULL);
 	LEAF(put(c, ODD, true, "0500"), "that relying parties need not know is critical");
 	LEAF((put(c, ODD, false, "0500"), put(c, ODD, false, "0500")), "an extension stands twice");
+	LEAF(put(c, SKI, false, "0500"), "an extension stands twice");
 	for (int i = 0; i < 21; i++) {
 		char oid[32];
 
@@ -408,6 +443,8 @@ static void nothing_stands_where_nothing_should(void **state)
 	LEAF(c->behind_explicit = true, "lint structure: TBSCertificate");
 	LEAF(c->in_validity = true, "lint structure: Validity");
 	LEAF(c->behind_all = true, "lint structure: TBSCertificate");
+	LEAF(c->bad_boolean = true, "lint structure: Extension.critical");
+	LEAF(c->version = 1, "version is not v3");
 	LEAF(c->generalized_end = true, "lint time_encoding:");
 }
 
@@ -422,6 +459,7 @@ int main(void)
 		cmocka_unit_test(extended_usages_need_their_usages),
 		cmocka_unit_test(signers_are_marked),
 		cmocka_unit_test(alternative_names),
+		cmocka_unit_test(a_common_name_is_a_host_of_the_alternative_names),
 		cmocka_unit_test(extensions_of_any_kind),
 		cmocka_unit_test(nothing_stands_where_nothing_should),
 	};
