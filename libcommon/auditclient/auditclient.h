@@ -82,8 +82,8 @@ CH_MUST_USE bool ch_audit_seal(struct ch_audit_client *client, const struct ch_a
 /*
  * Sends outbox rows at once, without the spool: returns when the audit daemon has answered for each.
  * done[i]: it has the event, in its log or in quarantine, and the row can go; the others are to be sent again
- * later, and *err says why the first. A row that is no signed event is sent as it is, and quarantined. False: none of those from the first
- * whose done is false is known to be stored.
+ * later, and *err says why the first. A row that is no signed event is sent as it is, and quarantined. False:
+ * none of those from the first whose done is false is known to be stored.
  */
 CH_MUST_USE bool ch_audit_send(struct ch_audit_client *client, const struct ch_view *signed_events,
 			       size_t count, bool *done, struct ch_error *err);
