@@ -71,6 +71,26 @@ static struct ch_bytes seal(struct fixture *f, const char *to, int64_t deadline_
 	return envelope;
 }
 
+/* To the vault, with that tenant and trace id. */
+static struct ch_bytes seal_named(struct fixture *f, size_t tenant, size_t trace)
+{
+	Chancery__Body body = CHANCERY__BODY__INIT;
+	uint8_t id[16] = "0123456789abcdef";
+	struct ch_bytes envelope = CH_NONE;
+	char long_tenant[200] = "", long_trace[200] = "";
+
+	memset(long_tenant, 't', tenant);
+	memset(long_trace, 'x', trace);
+	body.message_id = (ProtobufCBinaryData){ sizeof(id), id };
+	body.to_service = (char *)(uintptr_t) "vault";
+	body.deadline_us = f->now + CH_MINUTE;
+	body.tenant = long_tenant;
+	body.trace_id = long_trace;
+	body.payload_type = CHANCERY__PAYLOAD_TYPE__PAYLOAD_PING;
+	assert_true(ch_envelope_seal(f->ocsp, &f->clock, &body, &envelope, NULL, NULL));
+	return envelope;
+}
+
 static void assert_opens(struct fixture *f, struct ch_view envelope, enum ch_code code, const char *text)
 {
 	struct ch_message message;
@@ -84,6 +104,8 @@ static void assert_opens(struct fixture *f, struct ch_view envelope, enum ch_cod
 	assert_int_equal(err.code, code);
 	if (text)
 		assert_non_null(strstr(err.message, text));
+	if (text && (strstr(text, "clock") || strstr(text, "deadline")))
+		assert_false(err.retryable); /* another nonce does not help */
 }
 
 static void what_was_sealed_opens_and_names_its_sender(void **state)
@@ -177,6 +199,31 @@ static void a_deadline_that_passed_is_expired_and_one_is_needed(void **state)
 
 	assert_opens(f, ch_view_of(&late), CH_EXPIRED, "deadline");
 	assert_opens(f, ch_view_of(&none), CH_INVALID, "no deadline");
+}
+
+static void a_deadline_of_this_very_moment_has_passed(void **state)
+{
+	struct fixture *f = *state;
+	CH_AUTO(ch_bytes) at = seal(f, "vault", f->now + 1);
+
+	assert_opens(f, ch_view_of(&at), CH_OK, NULL);
+	ch_bytes_free(&at);
+	at = seal(f, "vault", f->now);
+	assert_opens(f, ch_view_of(&at), CH_EXPIRED, "deadline passed 0 ms ago");
+	ch_bytes_free(&at);
+	at = seal(f, "vault", 1); /* one, though long ago */
+	assert_opens(f, ch_view_of(&at), CH_EXPIRED, "deadline");
+}
+
+static void tenant_and_trace_id_have_128_octets_at_most(void **state)
+{
+	struct fixture *f = *state;
+	CH_AUTO(ch_bytes) longest = seal_named(f, 128, 128), tenant = seal_named(f, 129, 1),
+			  trace = seal_named(f, 1, 129);
+
+	assert_opens(f, ch_view_of(&longest), CH_OK, NULL);
+	assert_opens(f, ch_view_of(&tenant), CH_INVALID, "tenant or trace_id is over 128 octets");
+	assert_opens(f, ch_view_of(&trace), CH_INVALID, "tenant or trace_id is over 128 octets");
 }
 
 static void what_was_sent_before_a_restart_asks_for_a_fresh_nonce(void **state)
@@ -449,6 +496,8 @@ int main(void)
 		TEST(a_message_for_another_service_is_denied),
 		TEST(the_clock_window_holds_both_ways),
 		TEST(a_deadline_that_passed_is_expired_and_one_is_needed),
+		TEST(a_deadline_of_this_very_moment_has_passed),
+		TEST(tenant_and_trace_id_have_128_octets_at_most),
 		TEST(what_was_sent_before_a_restart_asks_for_a_fresh_nonce),
 		TEST(a_clock_that_steps_back_makes_nothing_new_again),
 		TEST(after_a_step_ahead_and_back_new_messages_are_taken_at_once),
