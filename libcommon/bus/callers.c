@@ -20,8 +20,8 @@ struct caller {
 
 struct ch_bus_callers {
 	int64_t idle_us;
-	struct ch_metric *dropped; /* NULL: not counted */
-	pthread_mutex_t lock;      /* guards what follows */
+	pthread_mutex_t lock;                  /* guards what follows */
+	struct ch_metric *dropped, *connected; /* NULL: not counted */
 	struct caller *all;
 	int64_t looked_us;
 };
@@ -31,10 +31,13 @@ struct ch_bus_callers *ch_bus_callers_new(int64_t idle_us, struct ch_metrics *me
 	struct ch_bus_callers *callers = ch_alloc(sizeof(*callers));
 
 	callers->idle_us = idle_us;
-	if (metrics)
+	if (metrics) {
 		callers->dropped = ch_metrics_counter(
 			metrics, "chancery_bus_callers_dropped_total",
 			"Callers' connections closed because they had ended or sent nothing whole.", "");
+		callers->connected = ch_metrics_gauge(metrics, "chancery_bus_callers",
+						      "Connections of callers to this daemon's bus.", "");
+	}
 	pthread_mutex_init(&callers->lock, NULL);
 	return callers;
 }
@@ -54,6 +57,13 @@ void ch_bus_callers_free(struct ch_bus_callers *callers)
 	free(callers);
 }
 
+void ch_bus_callers_leave(struct ch_bus_callers *callers)
+{
+	pthread_mutex_lock(&callers->lock);
+	callers->dropped = callers->connected = NULL;
+	pthread_mutex_unlock(&callers->lock);
+}
+
 static struct caller *find(struct ch_bus_callers *callers, nng_pipe pipe)
 {
 	struct caller *found = NULL;
@@ -62,7 +72,15 @@ static struct caller *find(struct ch_bus_callers *callers, nng_pipe pipe)
 	return found;
 }
 
-/* One that nng knows no more leaves the table here: nobody would tell of its end. */
+static void forget(struct ch_bus_callers *callers, struct caller *caller)
+{
+	HASH_DEL(callers->all, caller);
+	free(caller);
+	if (callers->connected)
+		ch_metric_change(callers->connected, -1);
+}
+
+/* Its end may never be told: where nng's reaper hangs (docs/decisions/0013) it reports none any more. */
 static void drop(struct ch_bus_callers *callers, struct caller *caller, bool ended)
 {
 	nng_pipe pipe = { caller->pipe };
@@ -71,10 +89,8 @@ static void drop(struct ch_bus_callers *callers, struct caller *caller, bool end
 		ch_metric_add(callers->dropped, 1);
 	ch_log_info("bus: a caller's connection is closed: %s",
 		    ended ? "it has ended" : "no whole message came for long");
-	if (nng_pipe_close(pipe) == 0)
-		return;
-	HASH_DEL(callers->all, caller);
-	free(caller);
+	forget(callers, caller);
+	nng_pipe_close(pipe);
 }
 
 static bool is_idle(const struct ch_bus_callers *callers, const struct caller *caller, int64_t now_us)
@@ -111,9 +127,10 @@ void ch_bus_callers_event(nng_pipe pipe, nng_pipe_ev event, void *context)
 		caller = ch_alloc(sizeof(*caller));
 		*caller = (struct caller){ .pipe = pipe.id, .heard_us = ch_monotonic_us() };
 		HASH_ADD(hh, callers->all, pipe, sizeof(caller->pipe), caller);
+		if (callers->connected)
+			ch_metric_change(callers->connected, 1);
 	} else if (event == NNG_PIPE_EV_REM_POST && caller) {
-		HASH_DEL(callers->all, caller);
-		free(caller);
+		forget(callers, caller);
 	}
 	pthread_mutex_unlock(&callers->lock);
 }

@@ -128,6 +128,8 @@ struct ch_bus_callers;
 /* idle_us: how long a caller may send no whole message. metrics may be NULL. */
 struct ch_bus_callers *ch_bus_callers_new(int64_t idle_us, struct ch_metrics *metrics);
 void ch_bus_callers_free(struct ch_bus_callers *callers);
+/* Instead, where nng may still tell of connections: it counts no more. */
+void ch_bus_callers_leave(struct ch_bus_callers *callers);
 /* For nng_pipe_notify, of what is added and what is removed; context: the callers. */
 void ch_bus_callers_event(nng_pipe pipe, nng_pipe_ev event, void *context);
 void ch_bus_callers_heard(struct ch_bus_callers *callers, nng_pipe pipe);

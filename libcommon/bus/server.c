@@ -298,7 +298,7 @@ void ch_bus_server_stop(struct ch_bus_server *server, int64_t drain_us)
 	if (!server->open || ch_bus_close_socket(server->socket))
 		ch_bus_callers_free(server->callers);
 	else
-		ch_log_debug("bus: the listening socket stays open, and may tell of its connections");
+		ch_bus_callers_leave(server->callers);
 	ch_bus_tls_free(&server->tls);
 	ch_bus_dispatcher_free(server->dispatcher);
 	free(server->workers);
